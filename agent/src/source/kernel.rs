@@ -1,0 +1,278 @@
+//! Owns the opening of kernel pseudo files and of the few state files beside them; refuses links, writing, waiting
+//! without limit and reading without limit.
+
+mod executable;
+mod watchdog;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
+
+pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use watchdog::Watchdog;
+
+/// The most that [`kernel_text`] reads, in bytes; a longer text is an error, never a silent cut.
+pub const KERNEL_TEXT_CAP: usize = 16 << 20;
+
+/// The longest line that [`kernel_lines`] hands on, in bytes without its line feed.
+pub const KERNEL_LINE_CAP: usize = 64 << 10;
+
+/// The most that [`kernel_lines`] reads of one text, in bytes.
+const LINES_CAP: u64 = 1 << 30;
+
+/// `SYSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
+
+const READING: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NOFOLLOW);
+
+/// Reads a whole kernel text, such as `/proc/net/tcp`, or a state file such as `/run/utmp`.
+///
+/// # Errors
+///
+/// `FileTooLarge` past [`KERNEL_TEXT_CAP`]; `InvalidInput` where `path` is not a regular file, or lies under `/proc` or
+/// `/sys` and something else is mounted over it; whatever the operating system answers.
+pub fn kernel_text(path: &str) -> io::Result<Vec<u8>> {
+    let prefix = kernel_prefix(path, KERNEL_TEXT_CAP)?;
+    if prefix.cut {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {KERNEL_TEXT_CAP} bytes, not read further"),
+        ));
+    }
+    Ok(prefix.bytes)
+}
+
+/// The beginning of a text.
+#[derive(Debug)]
+pub struct Prefix {
+    /// The bytes read.
+    pub bytes: Vec<u8>,
+    /// Whether more bytes follow that were not read.
+    pub cut: bool,
+}
+
+/// Reads at most `cap` bytes of a kernel text and tells whether there is more.
+///
+/// # Errors
+///
+/// As [`kernel_text`], without `FileTooLarge`.
+pub fn kernel_prefix(path: &str, cap: usize) -> io::Result<Prefix> {
+    read_prefix(open_kernel_file(path)?, cap)
+}
+
+/// Hands every line of a kernel text to `each`, without its line feed and without ever holding the whole text.
+///
+/// Returns how many lines were longer than [`KERNEL_LINE_CAP`] and therefore left out.
+///
+/// # Errors
+///
+/// As [`kernel_text`] (the cap is 1 GiB), and whatever `each` answers.
+pub fn kernel_lines(path: &str, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, open_kernel_file(path)?.take(LINES_CAP));
+    let mut line = Vec::new();
+    let mut too_long = 0;
+    loop {
+        line.clear();
+        if text.by_ref().take(KERNEL_LINE_CAP as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() > KERNEL_LINE_CAP {
+            too_long += 1;
+            text.skip_until(b'\n')?;
+            continue;
+        }
+        each(&line)?;
+    }
+    if text.get_ref().limit() == 0 {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LINES_CAP} bytes")));
+    }
+    Ok(too_long)
+}
+
+/// Reads where a link points, as the raw bytes the kernel gives.
+///
+/// # Errors
+///
+/// Whatever the operating system answers.
+pub fn kernel_link(path: &str) -> io::Result<Vec<u8>> {
+    Ok(rustix::fs::readlink(path, Vec::new())?.into_bytes())
+}
+
+/// Lists a folder as it is read, without `.` and `..`: raw names in the order the kernel gives them.
+///
+/// # Errors
+///
+/// `InvalidInput` where something else is mounted over a folder of `/proc` or `/sys`; whatever the operating system
+/// answers.
+pub fn kernel_dir(path: &str) -> io::Result<KernelNames> {
+    KernelNames::of(open_checked(path, READING | OFlags::DIRECTORY)?)
+}
+
+/// The names in one folder, read as they are asked for.
+pub struct KernelNames {
+    names: rustix::fs::Dir,
+}
+
+impl KernelNames {
+    fn of(folder: OwnedFd) -> io::Result<Self> {
+        Ok(Self { names: rustix::fs::Dir::new(folder)? })
+    }
+}
+
+impl Iterator for KernelNames {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.names.next()? {
+                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
+                Ok(entry) => return Some(Ok(entry.file_name().to_bytes().to_vec())),
+                Err(reason) => return Some(Err(reason.into())),
+            }
+        }
+    }
+}
+
+/// One folder of `/proc`, held open so that every file read through it belongs to the same process, even where its
+/// number is given to another one meanwhile.
+#[derive(Debug)]
+pub struct KernelFolder {
+    folder: OwnedFd,
+    path: String,
+}
+
+impl KernelFolder {
+    /// Opens `/proc/<pid>`.
+    ///
+    /// # Errors
+    ///
+    /// `CrossesDevices` where something is mounted over the folder, which hides a process from simpler tools.
+    pub fn of_process(pid: u32) -> io::Result<Self> {
+        let proc = open_checked("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        let folder = open_beneath(&proc, &pid.to_string(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        Ok(Self { folder, path: format!("/proc/{pid}") })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Reads at most `cap` bytes of the file `name`, which may lie deeper, such as `fdinfo/3`.
+    ///
+    /// # Errors
+    ///
+    /// `CrossesDevices` where something is mounted over the file; whatever the operating system answers.
+    pub fn prefix(&self, name: &str, cap: usize) -> io::Result<Prefix> {
+        read_prefix(checked_file(open_beneath(&self.folder, name, READING)?)?, cap)
+    }
+
+    /// Reads where the link `name` points.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn link(&self, name: &str) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.folder, name, Vec::new())?.into_bytes())
+    }
+
+    /// Lists the folder `name`.
+    ///
+    /// # Errors
+    ///
+    /// `CrossesDevices` where something is mounted over the folder; whatever the operating system answers.
+    pub fn names(&self, name: &str) -> io::Result<KernelNames> {
+        KernelNames::of(open_beneath(&self.folder, name, READING | OFlags::DIRECTORY)?)
+    }
+
+    /// Tells what the link `name` points at, from what the kernel has in memory: no file server is asked.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn link_target(&self, name: &str) -> io::Result<LinkTarget> {
+        let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+        let found = rustix::fs::statx(&self.folder, name, flags, StatxFlags::BASIC_STATS)?;
+        Ok(LinkTarget {
+            links: found.stx_nlink,
+            size: found.stx_size,
+            inode: found.stx_ino,
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            changed: [found.stx_mtime, found.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec)),
+        })
+    }
+}
+
+/// The file a link of `/proc` points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkTarget {
+    /// How many names the file still has; 0 where it was deleted.
+    pub links: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its inode number.
+    pub inode: u64,
+    /// The major and minor number of the device it lies on.
+    pub device: (u32, u32),
+    /// When its content and its metadata were last changed: seconds and nanoseconds.
+    pub changed: [(i64, u32); 2],
+}
+
+fn open_kernel_file(path: &str) -> io::Result<File> {
+    checked_file(open_checked(path, READING)?)
+}
+
+/// Opens `path`, and where it lies under `/proc` or `/sys` makes sure that those file systems answer.
+fn open_checked(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let magic = match path.split('/').nth(1) {
+        Some("proc") => rustix::fs::PROC_SUPER_MAGIC,
+        Some("sys") => SYSFS_MAGIC,
+        _ => return open_state_file(path, flags),
+    };
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    if rustix::fs::fstatfs(&file)?.f_type != magic {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "another file system is mounted over it"));
+    }
+    Ok(file)
+}
+
+/// Opens a file beside the kernel's own, such as `/etc/passwd`, and leaves its access time alone where that is allowed.
+fn open_state_file(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    match rustix::fs::open(path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => Ok(rustix::fs::open(path, flags, Mode::empty())?),
+        opened => Ok(opened?),
+    }
+}
+
+/// Opens `name` under `folder` without leaving the mount that `folder` is in.
+fn open_beneath(folder: impl AsFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(folder.as_fd(), name, flags, Mode::empty(), resolve) {
+        // Before Linux 5.6, and in sandboxes that do not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?),
+        opened => Ok(opened?),
+    }
+}
+
+/// Refuses everything but regular files: a pipe or device at a well-known path could hold the reader for ever.
+fn checked_file(file: OwnedFd) -> io::Result<File> {
+    let mode = rustix::fs::fstat(&file)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(File::from(file))
+}
+
+fn read_prefix(file: File, cap: usize) -> io::Result<Prefix> {
+    let mut bytes = Vec::new();
+    file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+    let cut = bytes.len() > cap;
+    bytes.truncate(cap);
+    Ok(Prefix { bytes, cut })
+}

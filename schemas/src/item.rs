@@ -1,0 +1,223 @@
+//! Owns the item record: one line of `items.jsonl` for everything attempted; refuses records that contradict themselves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::json::RecordError;
+use crate::text::{Base64Bytes, Salt};
+use crate::time::UtcTime;
+
+/// One attempt to acquire something and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemRecord {
+    /// Position in `items.jsonl`, from 1, without gaps.
+    pub id: u64,
+    /// Name of the definition or table that asked for it.
+    pub artifact: String,
+    /// Name of the member that holds the content, below the package folder; null where there is none.
+    pub member: Option<String>,
+    /// Absolute path on the examined host, where it is valid UTF-8.
+    pub source_path: Option<String>,
+    /// The same path's raw bytes; null only for generated tables, which come from no single path.
+    pub source_path_raw: Option<Base64Bytes>,
+    /// What stood at that path.
+    pub kind: ItemKind,
+    /// How a court would have it authenticated.
+    pub evidence_route: EvidenceRoute,
+    /// What became of the attempt.
+    pub outcome: Outcome,
+    /// Why, in the operating system's words, where the outcome is not plain success.
+    pub error: Option<String>,
+    /// Bytes of content in the member.
+    pub size: Option<u64>,
+    /// SHA-256 of those bytes, computed as they were read.
+    pub sha256: Option<Sha256Digest>,
+    /// The source's size after reading, where that differs from `metadata.size`.
+    pub size_after: Option<u64>,
+    /// What the file system said of the source before it was read.
+    pub metadata: Option<FileMetadata>,
+    /// Before the first byte was read, by the host's clock.
+    pub read_started: Option<UtcTime>,
+    /// After the last byte was read, by the host's clock.
+    pub read_finished: Option<UtcTime>,
+    /// Whether reading left the access time alone; null where nothing was read.
+    pub atime_preserved: Option<bool>,
+    /// Random bytes of this record, so that its hash gives nothing away.
+    pub salt: Salt,
+}
+
+/// What the file system says of a file, taken before reading; times by the file system, UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileMetadata {
+    /// Size in bytes.
+    pub size: u64,
+    /// Permission bits with set-user-ID, set-group-ID and sticky: the low twelve bits of `st_mode`.
+    pub mode: u32,
+    /// Owner's number.
+    pub uid: u32,
+    /// Group's number.
+    pub gid: u32,
+    /// Owner's name by the host's own /etc/passwd, where it has one.
+    pub user: Option<String>,
+    /// Group's name by the host's own /etc/group, where it has one.
+    pub group: Option<String>,
+    /// Device that holds the file, `major:minor`.
+    pub device: String,
+    /// Inode number.
+    pub inode: u64,
+    /// Hard links.
+    pub nlink: u64,
+    /// Content last changed.
+    pub mtime: Option<UtcTime>,
+    /// Inode last changed.
+    pub ctime: Option<UtcTime>,
+    /// Last read, before this acquisition.
+    pub atime: Option<UtcTime>,
+    /// Created, where the file system keeps it.
+    pub btime: Option<UtcTime>,
+    /// Target of a symbolic link, where it is valid UTF-8.
+    pub link_target: Option<String>,
+    /// Raw bytes of that target.
+    pub link_target_raw: Option<Base64Bytes>,
+    /// Extended attributes, in the order the kernel lists them.
+    pub xattrs: Vec<Xattr>,
+}
+
+/// One extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xattr {
+    /// Name with its namespace, such as `security.capability`; bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// Value.
+    pub value: Base64Bytes,
+}
+
+/// What an item is on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemKind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link; recorded, never followed.
+    Symlink,
+    /// Named pipe; never opened.
+    Fifo,
+    /// Socket; never opened.
+    Socket,
+    /// Character device; never opened.
+    CharDevice,
+    /// Block device; never opened.
+    BlockDevice,
+    /// Table generated from kernel interfaces.
+    Table,
+    /// Text of a kernel interface, kept as it was read.
+    KernelText,
+    /// Not known, because it could not be looked at.
+    Unknown,
+}
+
+/// How content came to be, which decides how it is authenticated (Fed. R. Evid. 902(13) and 902(14)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceRoute {
+    /// Bytes copied from the host.
+    Copied,
+    /// A record this program generated.
+    Generated,
+}
+
+/// What became of an attempt. "Found none", "could not look" and "was not asked" are never the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Read whole, unchanged while read.
+    Collected,
+    /// Read, but size or modification time differed afterwards; the member holds exactly the bytes that were read.
+    ChangedWhileRead,
+    /// Read up to a limit.
+    TruncatedByLimit,
+    /// The operating system refused.
+    Denied,
+    /// The definition named it and the host has none, or it vanished before it was opened.
+    Missing,
+    /// A link, socket, pipe, device or directory: recorded without content.
+    NotRegular,
+    /// Reading failed; nothing of it is in the package.
+    ReadError,
+    /// Found, but outside what was asked for.
+    SkippedByScope,
+}
+
+impl Outcome {
+    /// Every outcome, in the order reports list them.
+    pub const ALL: [Self; 8] = [
+        Self::Collected,
+        Self::ChangedWhileRead,
+        Self::TruncatedByLimit,
+        Self::Denied,
+        Self::Missing,
+        Self::NotRegular,
+        Self::ReadError,
+        Self::SkippedByScope,
+    ];
+
+    /// Whether the package holds content for this outcome.
+    pub fn has_content(self) -> bool {
+        matches!(self, Self::Collected | Self::ChangedWhileRead | Self::TruncatedByLimit)
+    }
+
+    /// Whether a reader must be told: something asked for and present is not here whole and still.
+    pub fn is_exception(self) -> bool {
+        matches!(self, Self::ChangedWhileRead | Self::TruncatedByLimit | Self::Denied | Self::ReadError)
+    }
+
+    /// The outcome in plain words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Collected => "collected",
+            Self::ChangedWhileRead => "changed while being read",
+            Self::TruncatedByLimit => "cut at a size limit",
+            Self::Denied => "access denied",
+            Self::Missing => "not on this host",
+            Self::NotRegular => "recorded without content (link, folder, pipe, socket or device)",
+            Self::ReadError => "could not be read",
+            Self::SkippedByScope => "outside what was asked for",
+        }
+    }
+}
+
+impl ItemRecord {
+    /// Checks that the record does not contradict itself.
+    pub fn check(&self) -> Result<(), RecordError> {
+        let content = [self.member.is_some(), self.size.is_some(), self.sha256.is_some()];
+        if content != [self.outcome.has_content(); 3] {
+            return Err(RecordError::new("member, size and sha256 stand exactly where the outcome has content"));
+        }
+        if self.member.as_deref().is_some_and(|member| !member.starts_with("data/")) {
+            return Err(RecordError::new("member is not below data/"));
+        }
+        if self.source_path.is_some() && self.source_path_raw.is_none() {
+            return Err(RecordError::new("source_path stands without source_path_raw"));
+        }
+        if let (Some(text), Some(raw)) = (&self.source_path, &self.source_path_raw)
+            && text.as_bytes() != raw.0
+        {
+            return Err(RecordError::new("source_path and source_path_raw differ"));
+        }
+        if let (Some(started), Some(finished)) = (self.read_started, self.read_finished)
+            && started > finished
+        {
+            return Err(RecordError::new("reading finished before it started"));
+        }
+        let must_explain = matches!(self.outcome, Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit);
+        if must_explain && self.error.is_none() {
+            return Err(RecordError::new("the outcome needs an error text"));
+        }
+        Ok(())
+    }
+}
