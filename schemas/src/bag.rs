@@ -38,18 +38,22 @@ pub struct BagInfo {
     pub exercise: bool,
     /// Program and version.
     pub software: String,
-    /// Whether a trusted timestamp is asked for, in words.
-    pub time_statement: String,
+    /// Timestamp authorities that the seal will ask.
+    pub timestamp_authorities: Vec<String>,
 }
 
 impl BagInfo {
     /// Renders the file.
     pub fn render(&self) -> String {
+        let time = match self.timestamp_authorities.as_slice() {
+            [] => "no trusted timestamp was asked for; the time of sealing rests on the host's clock".to_owned(),
+            asked => format!("a trusted timestamp is asked for from {}", asked.join(" ")),
+        };
         let exercise = if self.exercise { "Holdfast-Exercise: true\n" } else { "" };
         format!(
             "Bag-Software-Agent: {}\nBagging-Date: {}\nExternal-Identifier: {}\n{exercise}\
-             Holdfast-Time: {}\nPayload-Oxum: {}.{}\n",
-            self.software, self.bagging_date, self.collection_id, self.time_statement, self.payload_bytes, self.payload_files
+             Holdfast-Time: {time}\nPayload-Oxum: {}.{}\n",
+            self.software, self.bagging_date, self.collection_id, self.payload_bytes, self.payload_files
         )
     }
 }

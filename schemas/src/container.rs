@@ -42,6 +42,11 @@ impl ZipTime {
         Self(u32::try_from(clamped).unwrap_or(u32::MAX >> 1))
     }
 
+    /// Unix seconds, UTC.
+    pub fn unix_seconds(self) -> i64 {
+        i64::from(self.0)
+    }
+
     /// MS-DOS time and date (APPNOTE 4.4.6), UTC, two-second steps.
     fn dos(self) -> (u16, u16) {
         use chrono::{Datelike, Timelike};

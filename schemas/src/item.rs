@@ -147,7 +147,7 @@ pub enum Outcome {
     Missing,
     /// A link, socket, pipe, device or directory: recorded without content.
     NotRegular,
-    /// Reading failed; nothing of it is in the package.
+    /// Reading failed; a member, where there is one, holds the bytes before the failure.
     ReadError,
     /// Found, but outside what was asked for.
     SkippedByScope,
@@ -166,9 +166,13 @@ impl Outcome {
         Self::SkippedByScope,
     ];
 
-    /// Whether the package holds content for this outcome.
-    pub fn has_content(self) -> bool {
-        matches!(self, Self::Collected | Self::ChangedWhileRead | Self::TruncatedByLimit)
+    /// Whether the package holds content for this outcome; `None` where either may be.
+    pub fn has_content(self) -> Option<bool> {
+        match self {
+            Self::Collected | Self::ChangedWhileRead | Self::TruncatedByLimit => Some(true),
+            Self::ReadError => None,
+            Self::Denied | Self::Missing | Self::NotRegular | Self::SkippedByScope => Some(false),
+        }
     }
 
     /// Whether a reader must be told: something asked for and present is not here whole and still.
@@ -195,7 +199,8 @@ impl ItemRecord {
     /// Checks that the record does not contradict itself.
     pub fn check(&self) -> Result<(), RecordError> {
         let content = [self.member.is_some(), self.size.is_some(), self.sha256.is_some()];
-        if content != [self.outcome.has_content(); 3] {
+        let expected = self.outcome.has_content().unwrap_or(self.member.is_some());
+        if content != [expected; 3] {
             return Err(RecordError::new("member, size and sha256 stand exactly where the outcome has content"));
         }
         if self.member.as_deref().is_some_and(|member| !member.starts_with("data/")) {

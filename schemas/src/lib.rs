@@ -21,9 +21,10 @@ pub mod json;
 pub mod text;
 pub mod time;
 
-// pub mod allowed_signers;
+pub mod allowed_signers;
 pub mod merkle;
+pub mod revoked_keys;
 pub mod ssh_key;
 pub mod ssh_wire;
 pub mod sshsig;
-// pub mod timestamp;
+pub mod timestamp;

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use ed25519_dalek::Signer as _;
+use holdfast_schemas::allowed_signers::{AllowedSigners, RevokedKeys, Standing};
 use holdfast_schemas::ssh_key::{Algorithm, KeyError, PublicKey, SignatureError};
 use holdfast_schemas::ssh_wire::WireWriter;
 use holdfast_schemas::sshsig::{
-    NAMESPACE_ORDER, NAMESPACE_SEAL, SshSignature, SshsigError, ed25519_signature_blob, to_be_signed,
+    NAMESPACE_CUSTODY, NAMESPACE_ORDER, NAMESPACE_SEAL, SshSignature, SshsigError, ed25519_signature_blob,
+    to_be_signed,
 };
+use holdfast_schemas::time::UtcTime;
 
 /// A fresh directory for one test.
 fn directory(name: &str) -> PathBuf {
@@ -221,4 +224,290 @@ fn weak_and_non_canonical_ed25519_points_are_refused() {
     for point in [neutral, [0; 32], unreduced] {
         assert!(PublicKey::ed25519(&point).is_err(), "{point:x?}");
     }
+}
+
+/// A key, another key, and signatures by the first for every namespace, in one directory.
+struct Bench {
+    dir: PathBuf,
+    key: PublicKey,
+    other: PublicKey,
+}
+
+const MESSAGE: &[u8] = b"{\"format\":1}";
+
+impl Bench {
+    fn new(name: &str) -> Self {
+        let dir = directory(name);
+        let key = PublicKey::from_openssh_line(&generate(&dir, "key", "ed25519", "256")).expect("a key");
+        let other = PublicKey::from_openssh_line(&generate(&dir, "other", "ecdsa", "256")).expect("a key");
+        for namespace in [NAMESPACE_SEAL, NAMESPACE_CUSTODY, NAMESPACE_ORDER] {
+            let signature = sign(&dir, "key", namespace, "sha512", MESSAGE);
+            fs::write(dir.join(format!("{namespace}.sig")), signature).expect("write");
+        }
+        Self { dir, key, other }
+    }
+
+    /// `text` with `KEY`, `OTHER` and `FINGERPRINT` filled in.
+    fn fill(&self, text: &str) -> Vec<u8> {
+        let text = text.replace("OTHER", &self.other.to_openssh()).replace("KEY", &self.key.to_openssh());
+        text.replace("FINGERPRINT", &self.key.fingerprint()).into_bytes()
+    }
+
+    fn ssh_keygen_accepts(
+        &self,
+        signers: &[u8],
+        principal: &str,
+        namespace: &str,
+        at: &str,
+        revoked: &[u8],
+    ) -> bool {
+        fs::write(self.dir.join("signers"), signers).expect("write");
+        fs::write(self.dir.join("revoked"), revoked).expect("write");
+        let time = format!("verify-time={at}Z");
+        let signature = format!("{namespace}.sig");
+        let arguments = ["-Y", "verify", "-f", "signers", "-I", principal, "-n", namespace, "-s", &signature];
+        let more = ["-O", &time, "-r", "revoked"];
+        ssh_keygen(&self.dir, &[&arguments[..], &more[..]].concat(), MESSAGE).status.success()
+    }
+}
+
+/// `YYYYMMDDhhmmss`, UTC.
+fn instant(text: &str) -> UtcTime {
+    let (date, time) = text.split_at(8);
+    format!(
+        "{}-{}-{}T{}:{}:{}.000000000Z",
+        &date[..4],
+        &date[4..6],
+        &date[6..],
+        &time[..2],
+        &time[2..4],
+        &time[4..]
+    )
+    .parse()
+    .expect("a time")
+}
+
+const NOON: &str = "20300601120000";
+
+/// Files that both read: text, principal, namespace, time, and whether the signature stands.
+const CASES: &[(&str, &str, &str, &str, bool)] = &[
+    ("alice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice KEY comment with words\n", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice KEY", "bob", NAMESPACE_SEAL, NOON, false),
+    ("alice KEY", "Alice", NAMESPACE_SEAL, NOON, false),
+    ("alice KEY", "alic", NAMESPACE_SEAL, NOON, false),
+    ("alice OTHER", "alice", NAMESPACE_SEAL, NOON, false),
+    ("", "alice", NAMESPACE_SEAL, NOON, false),
+    ("# alice KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("  # alice KEY\n\n\t\n alice\tKEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice KEY\r\n", "alice", NAMESPACE_SEAL, NOON, true),
+    ("# c\r\n\r\nalice KEY\r\n", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice   \t  KEY  \t ", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice OTHER\nalice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("bob KEY\nalice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    // Principals: patterns, negation, quotes.
+    ("alice,bob KEY", "bob", NAMESPACE_SEAL, NOON, true),
+    ("*@agency.gov KEY", "alice@agency.gov", NAMESPACE_SEAL, NOON, true),
+    ("*@agency.gov KEY", "alice@agency.com", NAMESPACE_SEAL, NOON, false),
+    ("* KEY", "anybody", NAMESPACE_SEAL, NOON, true),
+    ("a?ice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("a?ice KEY", "aice", NAMESPACE_SEAL, NOON, false),
+    ("a*e*e KEY", "alicexe", NAMESPACE_SEAL, NOON, true),
+    ("*a*b*c KEY", "xaxbxbxd", NAMESPACE_SEAL, NOON, false),
+    ("*a*b*c* KEY", "xaxbxbxcx", NAMESPACE_SEAL, NOON, true),
+    ("ali** KEY", "ali", NAMESPACE_SEAL, NOON, true),
+    ("!alice,* KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("*,!alice KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("*,!alice KEY", "bob", NAMESPACE_SEAL, NOON, true),
+    ("!alice KEY", "bob", NAMESPACE_SEAL, NOON, false),
+    ("!a*,*e KEY", "bee", NAMESPACE_SEAL, NOON, true),
+    ("alice, KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    (",alice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("\"alice\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("\"Alice Doe,bob\" KEY", "Alice Doe", NAMESPACE_SEAL, NOON, true),
+    ("\"Alice Doe,bob\" KEY", "bob", NAMESPACE_SEAL, NOON, true),
+    ("\"*\" KEY", "Alice Doe", NAMESPACE_SEAL, NOON, true),
+    ("j\u{fc}rgen KEY", "j\u{fc}rgen", NAMESPACE_SEAL, NOON, true),
+    ("j??rgen KEY", "j\u{fc}rgen", NAMESPACE_SEAL, NOON, true),
+    // Namespaces.
+    ("alice namespaces=\"holdfast-seal-v1\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice namespaces=\"holdfast-seal-v1\" KEY", "alice", NAMESPACE_ORDER, NOON, false),
+    ("alice namespaces=\"file,holdfast-*\" KEY", "alice", NAMESPACE_CUSTODY, NOON, true),
+    ("alice namespaces=\"holdfast-*,!*order*\" KEY", "alice", NAMESPACE_ORDER, NOON, false),
+    ("alice namespaces=\"holdfast-*,!*order*\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice namespaces=\"Holdfast-seal-v1\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice namespaces=\"a b,holdfast-seal-v1\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice namespaces=\"a\\\" b,holdfast-seal-v1\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice NameSpaces=\"holdfast-seal-v1\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice namespaces=\"x\" KEY\nalice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    // Times.
+    ("alice valid-after=\"20300601Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-after=\"20300602Z\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice valid-after=\"20300601\" KEY", "alice", NAMESPACE_SEAL, "20300601000000", true),
+    ("alice valid-after=\"20300601\" KEY", "alice", NAMESPACE_SEAL, "20300531235959", false),
+    ("alice valid-after=\"203006011200Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-after=\"203006011201Z\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice valid-after=\"20300601120000Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-after=\"20300601120001z\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice valid-after=\"20300601120000UTC\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-before=\"20300601120000Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-before=\"20300601115959Z\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice valid-before=\"20300601\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice valid-before=\"20991231\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-before=\"20310101Z\",valid-after=\"20300101Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("alice valid-after=\"20310101Z\",namespaces=\"*\" KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("alice namespaces=\"*\",valid-before=\"20310101Z\" KEY c", "alice", NAMESPACE_SEAL, NOON, true),
+    (
+        "alice valid-before=\"20300101Z\" KEY\n* valid-after=\"20300101Z\" KEY",
+        "alice",
+        NAMESPACE_SEAL,
+        NOON,
+        true,
+    ),
+    ("alice valid-after=\"20240229Z\" KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    // Certificate authorities admit certificates, not their own signatures.
+    ("alice cert-authority KEY", "alice", NAMESPACE_SEAL, NOON, false),
+    ("* cert-authority,namespaces=\"*\" KEY\nalice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+    ("* cert-authority OTHER\nalice KEY", "alice", NAMESPACE_SEAL, NOON, true),
+];
+
+#[test]
+fn trust_files_are_read_as_ssh_keygen_reads_them() {
+    let bench = Bench::new("signers");
+    for (text, principal, namespace, at, stands) in CASES {
+        let file = bench.fill(text);
+        let signers = AllowedSigners::parse(&file).expect(text);
+        let standing = signers.lookup_as(principal, &bench.key, namespace, instant(at));
+        let ours = matches!(standing, Standing::Good { .. });
+        let theirs = bench.ssh_keygen_accepts(&file, principal, namespace, at, b"");
+        assert_eq!((ours, theirs), (*stands, *stands), "ours, theirs: {text:?} {principal} {namespace} {at}");
+    }
+    println!("{} trust files read alike by ssh-keygen", CASES.len());
+}
+
+/// Files with a line that is refused here, and that line; ssh-keygen skips it and goes on.
+const REFUSED: &[(&str, usize)] = &[
+    ("alice", 1),
+    ("alice KEYx*", 1),
+    ("\"alice KEY", 1),
+    ("\"\" KEY", 1),
+    ("# c\n\nalice namespaces=holdfast-seal-v1 KEY", 3),
+    ("alice namespaces=\"x KEY", 1),
+    ("alice namespaces=\"\" KEY", 1),
+    ("alice namespaces=\"x\",namespaces=\"x\" KEY", 1),
+    ("alice valid-after=20300101Z KEY", 1),
+    ("alice valid-after=\"2030\" KEY", 1),
+    ("alice valid-after=\"20301301Z\" KEY", 1),
+    ("alice valid-after=\"19700101Z\" KEY", 1),
+    ("alice valid-after=\"20300101+01\" KEY", 1),
+    ("alice valid-after=\"20300101Z\",valid-before=\"20300101Z\" KEY", 1),
+    ("alice valid-before=\"20300101Z\",valid-before=\"20300101Z\" KEY", 1),
+    ("alice restrict KEY", 1),
+    ("alice cert-authority, KEY", 1),
+    ("alice cert-authority namespaces=\"x\" KEY", 1),
+    ("alice cert-authority;namespaces=\"x\" KEY", 1),
+    ("alice,bob, carol KEY", 1),
+    ("KEY", 1),
+];
+
+#[test]
+fn a_line_ssh_keygen_would_skip_refuses_the_file() {
+    let bench = Bench::new("refused_signers");
+    for (text, line) in REFUSED {
+        let file = bench.fill(text);
+        let refused = AllowedSigners::parse(&file).map(|_| ()).map_err(|error| error.line);
+        assert_eq!(refused, Err(*line), "{text:?}");
+        assert!(!bench.ssh_keygen_accepts(&file, "alice", NAMESPACE_SEAL, NOON, b""), "{text:?}");
+    }
+    println!("{} trust files refused; none is accepted by ssh-keygen", REFUSED.len());
+    // These ssh-keygen reads in some way (February 30 as March 2); here they are mistakes.
+    for text in [
+        "a\"li\"ce KEY",
+        "\u{feff}alice KEY",
+        "alice ,cert-authority KEY",
+        "alice valid-after=\"20300230Z\" KEY",
+        "alice valid-after=\"2030 101Z\" KEY",
+        "alice valid-after=\"20300601120060Z\" KEY",
+        "alice KEY\n\"a\"KEY",
+        "ali\0ce KEY",
+    ] {
+        assert!(AllowedSigners::parse(&bench.fill(text)).is_err(), "{text:?}");
+    }
+    assert!(AllowedSigners::parse(b"ali\xffce ssh-ed25519 AAAA").is_err());
+    let p521 = generate(&bench.dir, "p521", "ecdsa", "521");
+    let error = AllowedSigners::parse(format!("alice {p521}").as_bytes()).expect_err("unsupported");
+    assert_eq!(error.to_string(), "line 1: key type \"ecdsa-sha2-nistp521\" is not supported");
+}
+
+#[test]
+fn standing_says_which_line_and_why() {
+    let bench = Bench::new("standing");
+    let standing = |text: &str| {
+        let signers = AllowedSigners::parse(&bench.fill(text)).expect(text);
+        signers.lookup(&bench.key, NAMESPACE_SEAL, instant(NOON))
+    };
+    let principal = || "alice,bob".to_owned();
+    assert_eq!(standing("alice,bob KEY"), Standing::Good { principal: principal() });
+    assert_eq!(standing("alice,bob OTHER"), Standing::UnknownKey);
+    assert_eq!(standing("alice,bob cert-authority KEY"), Standing::UnknownKey);
+    assert_eq!(
+        standing("alice,bob namespaces=\"git,holdfast-o*\" KEY"),
+        Standing::WrongNamespace { principal: principal(), allowed: "git,holdfast-o*".to_owned() }
+    );
+    let later = "alice,bob valid-after=\"20300602Z\" KEY";
+    let since = instant("20300602000000");
+    assert_eq!(standing(later), Standing::NotYetValid { principal: principal(), since });
+    let earlier = "alice,bob valid-before=\"20300531Z\" KEY";
+    let until = instant("20300531000000");
+    assert_eq!(standing(earlier), Standing::Expired { principal: principal(), until });
+    // The closest line is reported, and a good one wins wherever it stands.
+    let expired = standing(&format!("x namespaces=\"git\" KEY\n{earlier}"));
+    assert_eq!(expired, Standing::Expired { principal: principal(), until });
+    assert_eq!(
+        standing(&format!("{earlier}\n{later}\nzoe KEY")),
+        Standing::Good { principal: "zoe".to_owned() }
+    );
+}
+
+#[test]
+fn revoked_keys_are_read_as_ssh_keygen_reads_them() {
+    let bench = Bench::new("revoked");
+    let signers = bench.fill("alice KEY");
+    for (text, is_revoked) in [
+        ("", false),
+        ("KEY\n", true),
+        ("# revoked in 2030\n\nOTHER\n KEY with comment\r\n", true),
+        ("OTHER\n", false),
+        ("# KEY\n", false),
+    ] {
+        let file = bench.fill(text);
+        let ours = RevokedKeys::parse(&file).expect(text).contains(&bench.key);
+        let theirs = !bench.ssh_keygen_accepts(&signers, "alice", NAMESPACE_SEAL, NOON, &file);
+        assert_eq!((ours, theirs), (is_revoked, is_revoked), "ours, theirs: {text:?}");
+    }
+    for text in
+        ["FINGERPRINT", "hash: FINGERPRINT\n", "HASH:FINGERPRINT # ssh-ed25519", "OTHER\n\nFINGERPRINT\r\n"]
+    {
+        assert!(RevokedKeys::parse(&bench.fill(text)).expect(text).contains(&bench.key), "{text:?}");
+    }
+    let weak = generate(&bench.dir, "rsa1024", "rsa", "1024") + &generate(&bench.dir, "p521", "ecdsa", "521");
+    assert_eq!(RevokedKeys::parse(weak.as_bytes()).expect("weak and foreign keys").len(), 2);
+
+    let line = |text: &str| RevokedKeys::parse(&bench.fill(text)).map(|_| ()).map_err(|error| error.line);
+    for bad in [
+        "alice KEY",
+        "KEY*",
+        "MD5:00:11",
+        "SHA256:abc",
+        "hash: KEY",
+        "serial: 1",
+        "FINGERPRINT=",
+        "FINGERPRINT x",
+    ] {
+        assert_eq!(line(&format!("# c\n{bad}")), Err(2), "{bad:?}");
+    }
+    fs::write(bench.dir.join("list"), bench.fill("KEY")).expect("write");
+    done(&ssh_keygen(&bench.dir, &["-q", "-k", "-f", "krl", "list"], b""));
+    let error = RevokedKeys::parse(&fs::read(bench.dir.join("krl")).expect("KRL")).expect_err("binary");
+    assert_eq!(error.reason, "binary KRL not supported yet");
 }

@@ -26,8 +26,11 @@ const LINES_CAP: u64 = 1 << 30;
 /// `SYSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
 
-const READING: OFlags =
-    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NOFOLLOW);
+const READING: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::NOFOLLOW);
 
 /// Reads a whole kernel text, such as `/proc/net/tcp`, or a state file such as `/run/utmp`.
 ///
@@ -155,7 +158,8 @@ impl KernelFolder {
     /// `CrossesDevices` where something is mounted over the folder, which hides a process from simpler tools.
     pub fn of_process(pid: u32) -> io::Result<Self> {
         let proc = open_checked("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
-        let folder = open_beneath(&proc, &pid.to_string(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+        let folder =
+            open_beneath(&proc, &pid.to_string(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
         Ok(Self { folder, path: format!("/proc/{pid}") })
     }
 
@@ -275,4 +279,67 @@ fn read_prefix(file: File, cap: usize) -> io::Result<Prefix> {
     let cut = bytes.len() > cap;
     bytes.truncate(cap);
     Ok(Prefix { bytes, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_path(folder: &tempfile::TempDir, name: &str) -> String {
+        folder.path().join(name).into_os_string().into_string().unwrap()
+    }
+
+    #[test]
+    fn pipe_device_folder_and_link_are_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = text_path(&folder, "pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let link = text_path(&folder, "link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        for refused in [pipe.as_str(), link.as_str(), "/dev/zero", "/etc"] {
+            assert!(kernel_text(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn text_past_the_cap_is_an_error_and_a_prefix_says_that_it_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = text_path(&folder, "large");
+        File::create(&path).unwrap().set_len(KERNEL_TEXT_CAP as u64 + 1).unwrap();
+        assert_eq!(kernel_text(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let prefix = kernel_prefix(&path, 10).unwrap();
+        assert_eq!((prefix.bytes.len(), prefix.cut), (10, true));
+    }
+
+    #[test]
+    fn line_past_the_cap_is_counted_and_the_lines_around_it_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = text_path(&folder, "lines");
+        let long = vec![b'x'; KERNEL_LINE_CAP + 1];
+        std::fs::write(&path, [b"a\n", long.as_slice(), b"\n", &long[1..], b"\n\nlast"].concat()).unwrap();
+        let mut lengths = Vec::new();
+        let too_long = kernel_lines(&path, &mut |line| {
+            lengths.push(line.len());
+            Ok(())
+        });
+        assert_eq!(too_long.unwrap(), 1);
+        assert_eq!(lengths, [1, KERNEL_LINE_CAP, 0, 4]);
+    }
+
+    #[test]
+    fn folder_names_come_without_the_two_every_folder_has() {
+        let names: Vec<_> = kernel_dir("/proc/self/ns").unwrap().flatten().collect();
+        assert!(names.contains(&b"net".to_vec()));
+        assert!(!names.contains(&b"..".to_vec()));
+    }
+
+    #[test]
+    fn process_folder_reads_its_own_process_and_follows_no_link_out_of_proc() {
+        let missing = KernelFolder::of_process(u32::MAX).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let own = KernelFolder::of_process(std::process::id()).unwrap();
+        assert!(own.prefix("stat", 64).unwrap().bytes.starts_with(std::process::id().to_string().as_bytes()));
+        assert_eq!(own.link_target("exe").unwrap().links, 1);
+        assert!(own.prefix("exe", 64).is_err(), "a link out of /proc is not followed");
+    }
 }

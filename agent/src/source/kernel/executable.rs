@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use super::{KernelFolder, LinkTarget, READING, Watchdog, checked_file};
 
 /// The largest executable that is hashed, in bytes.
-pub const EXECUTABLE_CAP: u64 = 1 << 30;
+const EXECUTABLE_CAP: u64 = 1 << 30;
 
 /// The most that one [`ExecutableDigests`] hashes in all, in bytes.
-pub const EXECUTABLES_CAP: u64 = 16 << 30;
+const EXECUTABLES_CAP: u64 = 16 << 30;
 
 /// The digest of an executable, and how it was read.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl ExecutableDigests {
     ///
     /// # Errors
     ///
-    /// `FileTooLarge` past [`EXECUTABLE_CAP`]; `QuotaExceeded` past [`EXECUTABLES_CAP`]; `TimedOut` where the file's
+    /// `FileTooLarge` past 1 GiB; `QuotaExceeded` past 16 GiB of executables in all; `TimedOut` where the file's
     /// server does not answer; `NotFound` for a kernel thread; whatever the operating system answers.
     pub fn digest_executable(&mut self, process: &Arc<KernelFolder>) -> io::Result<ExecutableDigest> {
         let file = process.link_target("exe")?;
@@ -50,6 +50,10 @@ impl ExecutableDigests {
             return known.clone().map_err(|(kind, reason)| io::Error::new(kind, reason));
         }
         let digest = self.hash(process, file.size);
+        // The process's end says nothing about the file, which another process may run.
+        if digest.as_ref().is_err_and(|reason| reason.raw_os_error().is_some_and(is_process_end)) {
+            return digest;
+        }
         let kept = digest.as_ref().copied().map_err(|reason| (reason.kind(), reason.to_string()));
         self.known.insert(file, kept);
         digest
@@ -57,7 +61,10 @@ impl ExecutableDigests {
 
     fn hash(&mut self, process: &Arc<KernelFolder>, size: u64) -> io::Result<ExecutableDigest> {
         if size > EXECUTABLE_CAP {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes, too large to hash")));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{size} bytes, too large to hash"),
+            ));
         }
         if self.hashed.saturating_add(size) > EXECUTABLES_CAP {
             let reason = format!("more than {EXECUTABLES_CAP} bytes of executables, not hashed");
@@ -67,6 +74,10 @@ impl ExecutableDigests {
         let process = Arc::clone(process);
         self.watchdog.within(move |progress| hash_executable(&process, progress))
     }
+}
+
+fn is_process_end(code: i32) -> bool {
+    [Errno::SRCH, Errno::NOENT].iter().any(|end| end.raw_os_error() == code)
 }
 
 fn hash_executable(process: &KernelFolder, progress: &AtomicU64) -> io::Result<ExecutableDigest> {
@@ -83,7 +94,10 @@ fn hash_executable(process: &KernelFolder, progress: &AtomicU64) -> io::Result<E
     let mut chunk = vec![0; 128 << 10];
     let mut bytes = 0;
     loop {
-        let read = file.read(&mut chunk)?;
+        let read = match file.read(&mut chunk) {
+            Err(reason) if reason.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         if read == 0 {
             return Ok(ExecutableDigest { sha256: Sha256Digest::from(hasher), bytes, access_time_kept });
         }
@@ -92,4 +106,3 @@ fn hash_executable(process: &KernelFolder, progress: &AtomicU64) -> io::Result<E
         progress.store(bytes, Ordering::Relaxed);
     }
 }
-

@@ -1,0 +1,167 @@
+//! Owns the table of kernel modules, seen from two sides; refuses to load or name any that neither side shows.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use serde::Serialize;
+
+use super::process_folders::{has_ended, keep_small};
+use super::text::{fields, number, optional, text};
+use crate::source::{kernel_dir, kernel_prefix};
+use crate::state::TableCapture;
+
+/// One kernel module, loaded or built in with a visible state.
+#[derive(Serialize, Default)]
+struct ModuleRow {
+    /// osquery: Module name.
+    name: String,
+    /// Derived: Base64 of the exact bytes behind `name`; null where `name` is those bytes verbatim.
+    name_raw: Option<String>,
+    /// osquery: Size in memory in bytes; null where only `/sys/module` shows it.
+    size: Option<u64>,
+    /// osquery: Modules that use it, separated by commas; `-` for none, empty where unknown.
+    used_by: String,
+    /// Derived: Base64 of the exact bytes behind `used_by`; null where `used_by` is those bytes verbatim.
+    used_by_raw: Option<String>,
+    /// osquery: Live, Loading or Unloading; for a module only in `/sys/module` its `initstate`.
+    status: Option<String>,
+    /// osquery: Load address; zero where the kernel hides it. Null where only `/sys/module` shows it.
+    address: Option<String>,
+    /// Derived: Reference count; null where unknown.
+    references: Option<i64>,
+    /// Derived: Why it taints the kernel, in the kernel's letters (O out of tree, E unsigned, P proprietary,
+    /// ...); empty for none, null where unknown.
+    taint: Option<String>,
+    /// Derived: Version the module states; null where none.
+    version: Option<String>,
+    /// Derived: Base64 of the exact bytes behind `version`; null where `version` is those bytes verbatim.
+    version_raw: Option<String>,
+    /// Derived: Checksum of its source (`srcversion`); null where none.
+    source_version: Option<String>,
+    /// Derived: Base64 of the exact bytes behind `source_version`; null where `source_version` is those bytes
+    /// verbatim.
+    source_version_raw: Option<String>,
+    /// Derived: Whether `/proc/modules` shows it.
+    in_proc: bool,
+    /// Derived: Whether `/sys/module` shows it; a module in only one of the two hides from the other.
+    in_sys: bool,
+}
+
+/// Captures the table: what `/proc/modules` lists, then what only `/sys/module` shows.
+pub(super) fn capture_modules(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    keep_small(capture, "/proc/sys/kernel/tainted");
+    let mut listed = BTreeSet::new();
+    match kernel_prefix("/proc/modules", 1) {
+        // A kernel without modules has no such file, and neither has one that hides it.
+        Err(reason) => capture.gap("/proc/modules", &reason),
+        Ok(_) => {
+            let list = keep_small(capture, "/proc/modules").unwrap_or_default();
+            for line in list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let Some(mut row) = parse_module(line) else {
+                    capture
+                        .gap(text(line).0, &io::Error::new(io::ErrorKind::InvalidData, "not a module line"));
+                    continue;
+                };
+                add_attributes(&mut row);
+                listed.insert(row.name.clone());
+                capture.row(&row)?;
+            }
+        }
+    }
+    capture_unlisted(capture, &listed)
+}
+
+fn capture_unlisted(capture: &mut TableCapture<'_>, listed: &BTreeSet<String>) -> io::Result<()> {
+    let names = match kernel_dir("/sys/module") {
+        Ok(names) => names,
+        Err(reason) => {
+            if !has_ended(&reason) {
+                capture.gap("/sys/module", &reason);
+            }
+            return Ok(());
+        }
+    };
+    for name in names {
+        let name = name?;
+        let mut row = ModuleRow::default();
+        (row.name, row.name_raw) = text(&name);
+        if listed.contains(&row.name) {
+            continue;
+        }
+        add_attributes(&mut row);
+        // Only modules that were loaded have a state; what is built in has parameters at most.
+        if row.status.is_some() {
+            capture.row(&row)?;
+        }
+    }
+    Ok(())
+}
+
+/// `name size references users state address (taint)`
+fn parse_module(line: &[u8]) -> Option<ModuleRow> {
+    let mut columns = fields(line);
+    let (name, name_raw) = text(columns.next()?);
+    let size = number(columns.next()?)?;
+    let references = number(columns.next()?);
+    let users = columns.next()?;
+    let (used_by, used_by_raw) = text(users.strip_suffix(b",").unwrap_or(users));
+    let status = columns.next().map(|status| text(status).0);
+    let address = columns.next().map(|address| text(address).0);
+    let taint = columns.next().map_or_else(String::new, |taint| text(taint).0);
+    Some(ModuleRow {
+        name,
+        name_raw,
+        size: Some(size),
+        used_by,
+        used_by_raw,
+        status,
+        address,
+        references,
+        taint: Some(taint.trim_matches(['(', ')']).to_owned()),
+        in_proc: true,
+        ..ModuleRow::default()
+    })
+}
+
+/// Adds what `/sys/module/<name>` tells.
+fn add_attributes(row: &mut ModuleRow) {
+    if row.name_raw.is_some() || row.name.contains('/') || row.name.starts_with('.') {
+        return;
+    }
+    let attribute = |file: &str| {
+        let value = kernel_prefix(&format!("/sys/module/{}/{file}", row.name), 4096).ok()?;
+        Some(value.bytes.trim_ascii_end().to_vec())
+    };
+    let state = attribute("initstate").map(|state| text(&state).0);
+    let (version, version_raw) = optional(attribute("version").as_deref());
+    let (source_version, source_version_raw) = optional(attribute("srcversion").as_deref());
+    let taint = attribute("taint").map(|taint| text(&taint).0);
+    let references = attribute("refcnt").and_then(|count| number(&count));
+    row.in_sys = state.is_some();
+    row.status = row.status.take().or(state);
+    row.taint = row.taint.take().or(taint);
+    row.references = row.references.or(references);
+    (row.version, row.version_raw) = (version, version_raw);
+    (row.source_version, row.source_version_raw) = (source_version, source_version_raw);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn module_line_gives_users_and_taint() {
+        let row = parse_module(b"evil 16384 2 a,b, Live 0xffffffffc0a1b000 (OE)").unwrap();
+        assert_eq!((row.name.as_str(), row.size, row.references), ("evil", Some(16384), Some(2)));
+        assert_eq!((row.used_by.as_str(), row.taint.as_deref()), ("a,b", Some("OE")));
+        assert_eq!(row.status.as_deref(), Some("Live"));
+    }
+
+    #[test]
+    fn garbage_module_lines_are_refused_or_read_but_never_panic() {
+        for garbage in [&b""[..], b"a", b"a b c d", b"a 1", b"a 1 -", b"\xff 99999999999999999999999 0 -"] {
+            assert!(parse_module(garbage).is_none());
+        }
+        assert_eq!(parse_module(b"a\xff 1 - -").unwrap().references, None);
+    }
+}

@@ -1,0 +1,339 @@
+//! Owns the table of sockets and their processes; refuses to leave out a socket because one of its two views is silent.
+
+use std::io;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::process_folders::{has_ended, keep_small};
+use super::sock_diag;
+use super::socket_owners::{Held, SocketOwners, own_namespace};
+use super::socket_text::{LISTINGS, Listing, parse_line};
+use super::text::{bracketed, text_showing};
+use crate::source::{kernel_lines, kernel_link};
+use crate::state::TableCapture;
+
+/// One socket as held by one file descriptor of one process, or by none that was found.
+#[derive(Serialize)]
+struct SocketRow {
+    /// osquery: Process that holds the socket; null where no process was found to hold it.
+    pid: Option<u32>,
+    /// osquery: File descriptor number in that process; null with `pid`.
+    fd: Option<u32>,
+    /// osquery: Socket inode number; 0 for sockets that no longer belong to a descriptor, such as TIME_WAIT.
+    socket: u64,
+    /// osquery: Address family as in `sys/socket.h` (1 unix, 2 inet, 10 inet6, 16 netlink, 17 packet); null
+    /// where a process holds a socket that no listing shows.
+    family: Option<u16>,
+    /// osquery: Transport protocol (6 tcp, 17 udp, ...); for packet sockets the EtherType, for netlink the
+    /// netlink protocol, for unix 0; null where unknown.
+    protocol: Option<u16>,
+    /// osquery: Local IP address; null for families without one.
+    local_address: Option<String>,
+    /// osquery: Remote IP address; null for families without one.
+    remote_address: Option<String>,
+    /// osquery: Local port; null for families without ports and for raw sockets.
+    local_port: Option<u16>,
+    /// osquery: Remote port; null for families without ports and for raw sockets.
+    remote_port: Option<u16>,
+    /// osquery: Unix socket name; each NUL byte, such as the first of an abstract name, is shown as `@`. Null
+    /// for unnamed sockets and other families.
+    path: Option<String>,
+    /// Derived: Base64 of the exact bytes behind `path`; null where `path` is those bytes verbatim.
+    path_raw: Option<String>,
+    /// osquery: Connection state in the kernel's words (LISTEN, ESTABLISHED, UNCONNECTED, ...); null where
+    /// the family has none.
+    state: Option<String>,
+    /// osquery: Inode number of the network namespace the listing belongs to; null where no listing shows the
+    /// socket.
+    net_namespace: Option<String>,
+    /// Derived: Socket type (stream, dgram, raw, seqpacket, ...); null where unknown.
+    r#type: Option<String>,
+    /// Derived: User id the kernel notes as the socket's owner; null where the listing has none.
+    uid: Option<u32>,
+    /// Derived: Inode of the unix socket at the other end; null where there is none or the listing does not
+    /// tell.
+    peer: Option<u64>,
+    /// Derived: Index of the interface the socket is bound to; null where it is bound to none.
+    interface_index: Option<u32>,
+    /// Derived: Bytes waiting to be read, or for a listening socket connections waiting; null where unknown.
+    receive_queue: Option<u64>,
+    /// Derived: Bytes waiting to be sent, or for a listening socket the backlog; null where unknown.
+    send_queue: Option<u64>,
+    /// Derived: Where the socket was seen: `sock_diag`, `/proc/<pid>/net/...`, or `descriptor` where only a
+    /// process's descriptor shows it.
+    listed_by: String,
+}
+
+/// A socket as one of the listings shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Socket {
+    pub(super) inode: u64,
+    pub(super) family: u16,
+    pub(super) protocol: u16,
+    pub(super) local: Option<IpAddr>,
+    pub(super) remote: Option<IpAddr>,
+    pub(super) ports: Option<(u16, u16)>,
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) state: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) uid: Option<u32>,
+    pub(super) peer: Option<u64>,
+    pub(super) interface_index: Option<u32>,
+    pub(super) receive_queue: Option<u64>,
+    pub(super) send_queue: Option<u64>,
+}
+
+/// Captures the table: raw listings first, then who holds what, then the sockets of every network namespace, then the
+/// descriptors that no listing explains.
+pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    for listing in LISTINGS {
+        keep_small(capture, &format!("/proc/net/{}", listing.name));
+    }
+    let mut owners = SocketOwners::find(capture)?;
+    let own = own_namespace()?;
+    for listing in LISTINGS {
+        list_own(capture, &mut owners, own, listing)?;
+    }
+    for (namespace, pid) in owners.namespaces.clone() {
+        if namespace != own {
+            list_other(capture, &mut owners, namespace, pid)?;
+        }
+    }
+    for held in owners.unlisted() {
+        capture.row(&row(
+            &Socket { inode: held.inode, ..Socket::default() },
+            Some(held),
+            None,
+            "descriptor",
+        ))?;
+    }
+    Ok(())
+}
+
+/// Lists the agent's own network namespace, from `sock_diag` where that changes nothing and answers.
+fn list_own(
+    capture: &mut TableCapture<'_>,
+    owners: &mut SocketOwners,
+    namespace: u64,
+    listing: &Listing,
+) -> io::Result<()> {
+    let subject = format!("sock_diag {}", listing.name);
+    if sock_diag::answers(listing) {
+        let mut sockets = 0u64;
+        let mut unreadable = 0u64;
+        let mut written = Ok(());
+        let end = sock_diag::dump_sockets(listing, &mut |socket| {
+            let Some(socket) = socket else {
+                unreadable += 1;
+                return Ok(());
+            };
+            sockets += 1;
+            written = write_rows(capture, owners, &socket, namespace, "sock_diag");
+            // The message is lost on the way through the dump; `written` keeps the reason.
+            if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        });
+        written?;
+        match end {
+            Ok(end) => {
+                unreadable += end.malformed;
+                if end.interrupted {
+                    capture.gap(&subject, &io::Error::other("the list changed while it was dumped"));
+                }
+            }
+            Err(_) if sockets == 0 => return list_text(capture, owners, namespace, "/proc/net", listing),
+            Err(reason) => capture.gap(&subject, &reason),
+        }
+        note_unreadable(capture, &subject, unreadable);
+        return Ok(());
+    }
+    list_text(capture, owners, namespace, "/proc/net", listing)
+}
+
+/// Lists another network namespace through a process that lives in it.
+fn list_other(
+    capture: &mut TableCapture<'_>,
+    owners: &mut SocketOwners,
+    namespace: u64,
+    pid: u32,
+) -> io::Result<()> {
+    for listing in LISTINGS {
+        let still = kernel_link(&format!("/proc/{pid}/ns/net")).map(|target| bracketed(&target, b"net"));
+        if !matches!(still, Ok(Some(still)) if still == namespace) {
+            let reason = io::Error::new(io::ErrorKind::NotFound, "its process ended or left it");
+            capture.gap(format!("network namespace {namespace}"), &reason);
+            return Ok(());
+        }
+        list_text(capture, owners, namespace, &format!("/proc/{pid}/net"), listing)?;
+    }
+    Ok(())
+}
+
+fn list_text(
+    capture: &mut TableCapture<'_>,
+    owners: &mut SocketOwners,
+    namespace: u64,
+    folder: &str,
+    listing: &Listing,
+) -> io::Result<()> {
+    let path = format!("{folder}/{}", listing.name);
+    let mut heading = true;
+    let mut unreadable = 0;
+    let mut written = Ok(());
+    let end = kernel_lines(&path, &mut |line| {
+        if std::mem::take(&mut heading) || line.is_empty() {
+            return Ok(());
+        }
+        match parse_line(listing, line) {
+            Some(socket) => written = write_rows(capture, owners, &socket, namespace, &path),
+            None => unreadable += 1,
+        }
+        if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+    });
+    written?;
+    match end {
+        Ok(too_long) => unreadable += too_long,
+        Err(reason) if has_ended(&reason) => {}
+        Err(reason) => capture.gap(&path, &reason),
+    }
+    note_unreadable(capture, &path, unreadable);
+    Ok(())
+}
+
+fn note_unreadable(capture: &mut TableCapture<'_>, subject: &str, unreadable: u64) {
+    if unreadable > 0 {
+        let reason = io::Error::new(io::ErrorKind::InvalidData, format!("{unreadable} entries unreadable"));
+        capture.gap(subject, &reason);
+    }
+}
+
+fn write_rows(
+    capture: &mut TableCapture<'_>,
+    owners: &mut SocketOwners,
+    socket: &Socket,
+    namespace: u64,
+    listed_by: &str,
+) -> io::Result<()> {
+    let holders = if socket.inode == 0 { &[] } else { owners.holders(socket.inode) };
+    if holders.is_empty() {
+        return capture.row(&row(socket, None, Some(namespace), listed_by));
+    }
+    holders.iter().try_for_each(|held| capture.row(&row(socket, Some(held), Some(namespace), listed_by)))
+}
+
+fn row(socket: &Socket, held: Option<&Held>, namespace: Option<u64>, listed_by: &str) -> SocketRow {
+    let path = socket.path.as_deref().map(|path| text_showing(path, path, "@"));
+    let (path, path_raw) = path.map_or((None, None), |(shown, raw)| (Some(shown), raw));
+    // Without a namespace no listing has shown it, and nothing but its holder is known.
+    let listed = namespace.is_some();
+    SocketRow {
+        pid: held.map(|held| held.pid),
+        fd: held.map(|held| held.fd),
+        socket: socket.inode,
+        family: listed.then_some(socket.family),
+        protocol: listed.then_some(socket.protocol),
+        local_address: socket.local.map(|address| address.to_string()),
+        remote_address: socket.remote.map(|address| address.to_string()),
+        local_port: socket.ports.map(|ports| ports.0),
+        remote_port: socket.ports.map(|ports| ports.1),
+        path,
+        path_raw,
+        state: socket.state.clone(),
+        net_namespace: namespace.map(|namespace| namespace.to_string()),
+        r#type: socket.kind.clone(),
+        uid: socket.uid,
+        peer: socket.peer,
+        interface_index: socket.interface_index,
+        receive_queue: socket.receive_queue,
+        send_queue: socket.send_queue,
+        listed_by: listed_by.to_owned(),
+    }
+}
+
+/// The kernel's name for a state number of `net/tcp_states.h`; other protocols use only two of them.
+pub(super) fn inet_state(protocol: u16, state: u8) -> String {
+    match (protocol, state) {
+        (_, 1) => "ESTABLISHED",
+        (6, 2) => "SYN_SENT",
+        (6, 3) => "SYN_RECV",
+        (6, 4) => "FIN_WAIT1",
+        (6, 5) => "FIN_WAIT2",
+        (6, 6) => "TIME_WAIT",
+        (6, 7) => "CLOSED",
+        (_, 7) => "UNCONNECTED",
+        (6, 8) => "CLOSE_WAIT",
+        (6, 9) => "LAST_ACK",
+        (6, 10) => "LISTEN",
+        (6, 11) => "CLOSING",
+        (6, 12) => "NEW_SYN_RECV",
+        (6, 13) => "BOUND_INACTIVE",
+        _ => "UNKNOWN",
+    }
+    .to_owned()
+}
+
+/// The name of a socket type of `linux/net.h`, or its number.
+pub(super) fn socket_type(kind: u64) -> String {
+    match kind {
+        1 => "stream".to_owned(),
+        2 => "dgram".to_owned(),
+        3 => "raw".to_owned(),
+        4 => "rdm".to_owned(),
+        5 => "seqpacket".to_owned(),
+        10 => "packet".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socket_without_holder_has_no_process_and_is_still_a_row() {
+        let socket = Socket { inode: 9, family: 2, protocol: 6, ..Socket::default() };
+        let row = serde_json::to_value(row(&socket, None, Some(1), "sock_diag")).unwrap();
+        assert_eq!(row["pid"], serde_json::Value::Null);
+        assert_eq!(row["socket"], 9);
+        assert_eq!(row["family"], 2);
+    }
+
+    #[test]
+    fn abstract_name_is_shown_with_at_sign_and_kept_raw() {
+        let socket = Socket { path: Some(b"\0bus".to_vec()), ..Socket::default() };
+        let row = row(&socket, None, Some(1), "sock_diag");
+        assert_eq!(row.path.as_deref(), Some("@bus"));
+        assert_eq!(row.path_raw.as_deref(), Some("AGJ1cw=="));
+    }
+
+    #[test]
+    fn both_views_show_the_same_listening_sockets() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        let unix = std::os::unix::net::UnixListener::bind(folder.path().join("s p")).unwrap();
+        for (name, fd) in [("tcp", tcp.as_raw_fd()), ("udp6", udp.as_raw_fd()), ("unix", unix.as_raw_fd())] {
+            let listing = LISTINGS.iter().find(|listing| listing.name == name).unwrap();
+            if !sock_diag::answers(listing) {
+                continue;
+            }
+            let inode = bracketed(&kernel_link(&format!("/proc/self/fd/{fd}")).unwrap(), b"socket").unwrap();
+            let mut views = Vec::new();
+            let mut keep = |socket: Option<Socket>| {
+                views.extend(socket.filter(|socket| socket.inode == inode));
+                Ok(())
+            };
+            sock_diag::dump_sockets(listing, &mut keep).unwrap();
+            kernel_lines(&format!("/proc/net/{name}"), &mut |line| keep(parse_line(listing, line))).unwrap();
+            let comparable = |socket: &Socket| Socket {
+                uid: None,
+                receive_queue: None,
+                send_queue: None,
+                ..socket.clone()
+            };
+            let [diag, text] = &views[..] else { panic!("{name}: {views:?}") };
+            assert_eq!(comparable(diag), comparable(text));
+        }
+    }
+}
