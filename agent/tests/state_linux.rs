@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
@@ -14,7 +14,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -56,8 +56,15 @@ struct Waiting(Child);
 
 impl Waiting {
     fn start(program: &Path, name: &OsStr) -> Self {
-        let child = Command::new(program).arg0(name).arg("600").stdin(Stdio::null()).spawn();
-        Self(child.expect("the program starts"))
+        // Another test's fork may hold the just written program open for a moment.
+        let mut tries = 0;
+        loop {
+            match Command::new(program).arg0(name).arg("600").stdin(Stdio::null()).spawn() {
+                Err(busy) if busy.kind() == ErrorKind::ExecutableFileBusy && tries < 100 => tries += 1,
+                child => return Self(child.expect("the program starts")),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use chrono::NaiveDate;
 
-use crate::ssh_key::{Algorithm, PublicKey};
+use crate::ssh_key::PublicKey;
 use crate::time::UtcTime;
 
 pub use crate::revoked_keys::RevokedKeys;
@@ -211,9 +211,7 @@ fn parse_line(line: &str) -> Result<Entry, String> {
 
 /// Whether a word is the type of a key and not options; any type, so that the error names the type.
 fn is_key_type(word: &str) -> bool {
-    let ours = [Algorithm::Ed25519, Algorithm::EcdsaP256, Algorithm::EcdsaP384, Algorithm::Rsa];
-    ours.iter().any(|algorithm| algorithm.name() == word)
-        || ["ssh-", "ecdsa-sha2-", "sk-"].iter().any(|prefix| word.starts_with(prefix))
+    ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| word.starts_with(prefix))
 }
 
 /// The first field, which may be enclosed in quotes as a whole, and what follows it.

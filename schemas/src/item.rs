@@ -180,6 +180,20 @@ impl Outcome {
         matches!(self, Self::ChangedWhileRead | Self::TruncatedByLimit | Self::Denied | Self::ReadError)
     }
 
+    /// The outcome as records write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collected => "collected",
+            Self::ChangedWhileRead => "changed_while_read",
+            Self::TruncatedByLimit => "truncated_by_limit",
+            Self::Denied => "denied",
+            Self::Missing => "missing",
+            Self::NotRegular => "not_regular",
+            Self::ReadError => "read_error",
+            Self::SkippedByScope => "skipped_by_scope",
+        }
+    }
+
     /// The outcome in plain words.
     pub fn in_words(self) -> &'static str {
         match self {

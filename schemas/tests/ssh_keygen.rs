@@ -130,6 +130,60 @@ fn our_ed25519_signature_verifies_in_ssh_keygen() {
     assert!(!ssh_keygen(&dir, &verify, b"other").status.success());
 }
 
+/// Signatures as FIDO tokens make them (PROTOCOL.u2f), by keys in memory: key blob, signature blob.
+fn token_signatures(signed: &[u8]) -> [(Vec<u8>, Vec<u8>); 2] {
+    use sha2::{Digest as _, Sha256};
+    const STATE: &[u8] = &[1, 0, 0, 0, 9];
+    let by_token = [&Sha256::digest(b"ssh:")[..], STATE, &Sha256::digest(signed)[..]].concat();
+    let blob = |name: &[u8], fields: &[&[u8]]| {
+        let mut writer = WireWriter::new();
+        fields.iter().fold(writer.string(name), |writer, field| writer.string(field));
+        writer.into_bytes()
+    };
+    let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let name = b"sk-ssh-ed25519@openssh.com";
+    let ed25519_key = blob(name, &[ed25519.verifying_key().as_bytes(), b"ssh:"]);
+    let ed25519_signature = [blob(name, &[&ed25519.sign(&by_token).to_bytes()]), STATE.to_vec()].concat();
+
+    let p256 = p256::ecdsa::SigningKey::from_slice(&[9; 32]).expect("a scalar");
+    let name = b"sk-ecdsa-sha2-nistp256@openssh.com";
+    let p256_key = blob(name, &[b"nistp256", p256.verifying_key().to_sec1_point(false).as_bytes(), b"ssh:"]);
+    let signature: p256::ecdsa::Signature = p256.sign(&by_token);
+    let (r, s) = signature.split_bytes();
+    let mpint = |scalar: &[u8]| if scalar[0] >= 0x80 { [&[0], scalar].concat() } else { scalar.to_vec() };
+    let mut scalars = WireWriter::new();
+    scalars.string(&mpint(&r)).string(&mpint(&s));
+    let p256_signature = [blob(name, &[&scalars.into_bytes()]), STATE.to_vec()].concat();
+    [(ed25519_key, ed25519_signature), (p256_key, p256_signature)]
+}
+
+#[test]
+fn signatures_of_fido_tokens_are_verified_by_us_and_by_ssh_keygen() {
+    let dir = directory("fido");
+    for (key, signature) in token_signatures(&to_be_signed(NAMESPACE_SEAL, b"message")) {
+        let key = PublicKey::from_blob(&key).expect("a token's key");
+        let line = key.to_openssh();
+        assert_eq!(PublicKey::from_openssh_line(&line).as_ref(), Ok(&key));
+        let armored = SshSignature::new(key.clone(), NAMESPACE_SEAL, signature.clone()).to_armored();
+        let parsed = SshSignature::parse(armored.as_bytes()).expect("canonical");
+        assert_eq!(parsed.verify(NAMESPACE_SEAL, b"message"), Ok(()));
+        assert!(parsed.verify(NAMESPACE_SEAL, b"messagf").is_err());
+        for bit in 0..signature.len() * 8 {
+            let mut flipped = signature.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(key.verify(&to_be_signed(NAMESPACE_SEAL, b"message"), &flipped).is_err(), "{bit}");
+        }
+        fs::write(dir.join("x.sig"), armored).expect("write");
+        fs::write(dir.join("signers"), format!("me {line}\n")).expect("write");
+        let verify = ["-Y", "verify", "-f", "signers", "-I", "me", "-n", NAMESPACE_SEAL, "-s", "x.sig"];
+        done(&ssh_keygen(&dir, &verify, b"message"));
+        assert_eq!(
+            AllowedSigners::parse(format!("me {line}").as_bytes()).map(|signers| signers.len()),
+            Ok(1)
+        );
+    }
+}
+
 #[test]
 fn every_bit_of_a_signature_file_matters() {
     let dir = directory("flips");

@@ -352,7 +352,7 @@ fn certificates_for_other_purposes_are_refused() {
 
 #[test]
 fn defects_of_a_token_are_refused_each_for_its_own_reason() {
-    use TimestampError::{Broken, ImprintMismatch, Malformed, Unsupported, UntrustedAuthority};
+    use TimestampError::{Broken, Malformed, Unsupported, UntrustedAuthority};
     let authority = p256("defects");
     let good = "-certfile ca.pem -cades";
     let forge =
@@ -361,7 +361,8 @@ fn defects_of_a_token_are_refused_each_for_its_own_reason() {
     assert_eq!(forge(&[&[2, 1, 5]]), Ok(()), "nonce");
     assert_eq!(forge(&[&[0x30, 3, 0x80, 1, 9], &[1, 1, 0]]), Ok(()), "accuracy; ordering FALSE written out");
     assert!(matches!(forge(&[&[0x30, 4, 0x80, 2, 3, 0xe8]]), Err(Malformed(_))), "1000 milliseconds");
-    assert!(matches!(forge(&[&[2, 1, 0x80]]), Err(Malformed(_))), "negative nonce");
+    assert_eq!(forge(&[&[2, 1, 0x80]]), Ok(()), "negative nonce");
+    assert!(matches!(forge(&[&[2, 2, 0, 5]]), Err(Malformed(_))), "nonce not minimal");
     assert!(matches!(forge(&[&[5, 0]]), Err(Malformed(_))), "unknown field");
     let critical = [0xa1, 0x0f, 0x30, 0x0d, 6, 3, 42, 3, 4, 1, 1, 0xff, 4, 3, 2, 1, 1];
     assert_eq!(forge(&[&critical]), Err(Unsupported("critical extension")));
@@ -384,7 +385,12 @@ fn defects_of_a_token_are_refused_each_for_its_own_reason() {
     assert!(matches!(at(NOW_PLAIN, "-cades"), Err(UntrustedAuthority { .. })), "no intermediate");
     assert!(matches!(at(NOW_PLAIN, &format!("{good} -nocerts")), Err(Broken(_))), "no signer certificate");
     assert!(matches!(at(NOW_PLAIN, &format!("{good} -md sha1")), Err(Unsupported("digest algorithm"))));
+}
 
+#[test]
+fn nothing_unsigned_can_be_added_to_a_token() {
+    use TimestampError::{ImprintMismatch, Malformed, UntrustedAuthority};
+    let authority = p256("additions");
     let stored = authority.token().to_stored_response();
     assert_eq!(authority.verdict(&stored), Ok(()));
     let root_in_der =
@@ -401,7 +407,7 @@ fn defects_of_a_token_are_refused_each_for_its_own_reason() {
         Ok(()),
         "the pinned root itself may be embedded"
     );
-    let stranger = openssl(&p256("defects_stranger").dir, "x509 -in root.pem -outform DER");
+    let stranger = openssl(&p256("additions_stranger").dir, "x509 -in root.pem -outform DER");
     assert!(
         matches!(authority.verdict(&add_certificate(&stranger)), Err(UntrustedAuthority { .. })),
         "unused"
@@ -432,6 +438,56 @@ fn defects_of_a_token_are_refused_each_for_its_own_reason() {
     let wrong = Sha256Digest::of(b"");
     let token = TimestampToken::from_stored(&stored).expect("a token");
     assert!(matches!(token.answers(&wrong, NONCE), Err(ImprintMismatch { .. })));
+}
+
+#[test]
+fn path_is_judged_by_every_certificate_on_it() {
+    let authority = p256("path");
+    let reason = |authority: &Authority| match authority.verdict(&authority.token().to_stored_response()) {
+        Err(TimestampError::UntrustedAuthority { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let authority_only = "basicConstraints=critical,CA:TRUE\n";
+    for (extensions, expected) in [
+        ("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,cRLSign\n", "may not issue certificates"),
+        ("basicConstraints=critical,CA:FALSE\n", "may not issue certificates"),
+        (
+            "basicConstraints=critical,CA:TRUE\nextendedKeyUsage=serverAuth\n",
+            "may not issue for timestamping",
+        ),
+    ] {
+        authority.certify("ca", "root", "sha256", extensions);
+        let found = reason(&authority);
+        assert!(found.contains(expected), "{extensions}: {found}");
+    }
+    authority.certify("ca", "root", "sha1", authority_only);
+    assert!(reason(&authority).contains("unsupported algorithm"), "SHA-1 on the path");
+    authority.certify("ca", "root", "sha256", authority_only);
+    assert_eq!(authority.verdict(&authority.token().to_stored_response()), Ok(()));
+}
+
+#[test]
+fn cross_certificate_is_accepted_where_a_path_needs_it() {
+    // A second root certifies the key of the first: with both pinned, the shorter path would leave it out.
+    let authority = p256("cross");
+    openssl(&authority.dir, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out old.key");
+    let issuer = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
+    let root = read(&authority.dir, "root.pem");
+    authority.certify("old", "old", "sha256", issuer);
+    authority.certify("root", "old", "sha256", issuer);
+    let chain = [read(&authority.dir, "ca.pem"), read(&authority.dir, "root.pem")].concat();
+    write(&authority.dir, "ca.pem", chain);
+    let token = authority.token();
+    let old = read(&authority.dir, "old.pem");
+    let verdict = |pem: &[u8]| {
+        let roots = TimestampRoots::from_pem(pem).expect("roots");
+        token.verify(&imprint(), &roots).map(|timestamp| timestamp.anchored.subject)
+    };
+    for pinned in [old.clone(), [&root[..], &old].concat(), [&old[..], &root].concat()] {
+        assert_eq!(verdict(&pinned).as_deref(), Ok("CN=old,O=Holdfast_test"));
+    }
+    // With the first root alone nothing vouches for the cross-certificate, whose bits would then be free.
+    assert!(matches!(verdict(&root), Err(TimestampError::UntrustedAuthority { .. })));
 }
 
 #[test]
@@ -477,6 +533,16 @@ fn every_bit_of_a_stored_token_matters() {
         for length in 0..stored.len() {
             assert!(TimestampToken::from_stored(&stored[..length]).is_err(), "{name}: cut at {length}");
             assert!(TimestampToken::from_response(&stored[..length]).is_err(), "{name}: cut at {length}");
+        }
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            let mut garbled = stored.clone();
+            for _ in 0..3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let at = usize::try_from(state >> 33).expect("31 bits") % garbled.len();
+                garbled[at] = state.to_be_bytes()[7 - at % 4];
+            }
+            assert!(garbled == stored || !accepted(&garbled), "{name}: garbled token accepted");
         }
         println!(
             "{name}: {} single-bit changes tried, {caught} caught; {} cuts refused",

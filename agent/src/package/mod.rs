@@ -110,9 +110,9 @@ impl OwnFiles {
         self.identities.contains(&file)
     }
 
-    /// Bytes that can still be written beside the package.
-    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
-        crate::source::free_bytes(&self.volume)
+    /// A file on the volume that the package and its journal are written to.
+    pub(crate) fn volume(&self) -> io::Result<File> {
+        self.volume.try_clone()
     }
 
     /// The device that the output lies on, `major, minor`.
@@ -176,21 +176,10 @@ impl PackageWriter {
     /// Begins a member below `root` (`data/fs` or the like) for the source `path`, which was modified at `modified`
     /// (Unix seconds) and can have at most `bound` bytes. Returns its name below the package folder as well.
     pub(crate) fn begin(&mut self, root: &str, path: &[u8], modified: i64, bound: u64) -> (String, MemberWriter<'_>) {
-        let name = (0..).map(|variant| member_name(root, path, variant));
-        // A path without letters has no variants; its digest form is then reached by way of its parents.
-        let fallback = || format!("{root}/=~again/{}", self.items + 1);
-        let mut name = name.take(64);
-        let chosen = loop {
-            match name.next() {
-                Some(name) if self.names.insert(&name) == Collision::None => break name,
-                Some(_) => {}
-                None => {
-                    let name = fallback();
-                    self.names.insert(&name);
-                    break name;
-                }
-            }
-        };
+        let free = |name: &String| self.names.insert(name) == Collision::None;
+        // Variants differ in their letters; a path that is a file here and a folder there may have none.
+        let chosen = (0..64).map(|variant| member_name(root, path, variant)).find(free);
+        let chosen = chosen.unwrap_or_else(|| format!("{root}/=~again/{}", self.items + 1));
         let header = member::deflated(format!("{}/{chosen}", self.folder), ZipTime::nearest(modified), bound);
         (chosen, MemberWriter::begin(&mut self.pipeline, header))
     }

@@ -260,6 +260,10 @@ fn open_beneath(folder: impl AsFd, name: &str, flags: OFlags) -> io::Result<Owne
     match rustix::fs::openat2(folder.as_fd(), name, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, and in sandboxes that do not know the call.
         Err(Errno::NOSYS | Errno::PERM) => Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?),
+        Err(Errno::XDEV) => Err(io::Error::new(
+            io::ErrorKind::CrossesDevices,
+            "something is mounted over it, which hides what the kernel shows there",
+        )),
         opened => Ok(opened?),
     }
 }

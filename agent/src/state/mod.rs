@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
+use holdfast_schemas::item::Outcome;
 use serde::Serialize;
 
 #[cfg(target_os = "linux")]
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use linux::tables;
+pub use linux::{clock::kernel_clock, tables};
 
 /// One table of live state, named and typed after osquery's table where one exists.
 pub struct Table {
@@ -36,6 +37,8 @@ pub struct Gap {
     pub subject: String,
     /// Why it could not be read, in the operating system's words.
     pub reason: String,
+    /// What became of the attempt: denied, missing or a read error.
+    pub outcome: Outcome,
 }
 
 /// What a table hands over while it is captured: rows as they come, raw text, and gaps.
@@ -75,7 +78,8 @@ impl<'a> TableCapture<'a> {
     pub fn gap(&mut self, subject: impl Into<String>, reason: &io::Error) {
         self.gap_count += 1;
         if self.gaps.len() < NAMED_GAPS {
-            self.gaps.push(Gap { subject: subject.into(), reason: reason.to_string() });
+            let outcome = crate::source::outcome_of(reason);
+            self.gaps.push(Gap { subject: subject.into(), reason: reason.to_string(), outcome });
         }
     }
 

@@ -92,11 +92,13 @@ impl<'a> Elements<'a> {
             .map_err(|_| TimestampError::Malformed(self.what))
     }
 
-    /// The minimal two's-complement bytes of an INTEGER that is not negative.
-    pub(super) fn natural(&mut self) -> Result<&'a [u8], TimestampError> {
-        let content = self.take(INTEGER)?;
-        magnitude(content).ok_or(TimestampError::Malformed(self.what))?;
-        Ok(content)
+    /// The two's-complement bytes of an INTEGER, minimal (X.690 8.3.2).
+    pub(super) fn integer(&mut self) -> Result<&'a [u8], TimestampError> {
+        match self.take(INTEGER)? {
+            [] => Err(TimestampError::Malformed(self.what)),
+            [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => Err(TimestampError::Malformed(self.what)),
+            minimal => Ok(minimal),
+        }
     }
 
     /// Confirms that nothing is left.

@@ -146,7 +146,7 @@ impl TimestampToken {
         wrap(SEQUENCE, &[&status, &self.der])
     }
 
-    /// The nonce of the request this token answers; `None` if it has none or one of more than 64 bits.
+    /// The nonce of the request this token answers; `None` if it has none, or one that no [`request`] has.
     pub fn nonce(&self) -> Option<u64> {
         self.info.nonce.as_deref().and_then(small)
     }
@@ -195,7 +195,7 @@ pub struct Timestamp {
     pub accuracy: Option<u64>,
     /// The subject of the authority's certificate (RFC 4514), control characters escaped.
     pub authority: String,
-    /// The token's serial number, unique at its authority, in lower-case hexadecimal digits.
+    /// The token's serial number, unique at its authority: its DER contents in lower-case hexadecimal digits.
     pub serial: String,
     /// The object identifier of the policy the authority worked under, in dotted form.
     pub policy: String,

@@ -18,12 +18,12 @@ pub(super) struct TstInfo {
     pub(super) policy: ObjectIdentifier,
     imprint_algorithm: ObjectIdentifier,
     imprint: Vec<u8>,
-    /// Minimal two's-complement bytes, not negative.
+    /// Minimal two's-complement bytes.
     pub(super) serial: Vec<u8>,
     pub(super) gen_time: UtcTime,
     /// Nanoseconds.
     pub(super) accuracy: Option<u64>,
-    /// Minimal two's-complement bytes, not negative.
+    /// Minimal two's-complement bytes; negative from some clients.
     pub(super) nonce: Option<Vec<u8>>,
     /// The DER of the GeneralName in `tsa`.
     pub(super) authority_name: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ impl TstInfo {
         }
         let policy = fields.oid()?;
         let (imprint_algorithm, imprint) = message_imprint(fields.enter(SEQUENCE, "messageImprint")?)?;
-        let serial = fields.natural()?.to_vec();
+        let serial = fields.integer()?.to_vec();
         let gen_time =
             generalized_time(fields.take(GENERALIZED_TIME)?).ok_or(TimestampError::Malformed("genTime"))?;
         let accuracy = match fields.take_optional(SEQUENCE)? {
@@ -49,7 +49,7 @@ impl TstInfo {
             return Err(TimestampError::Malformed("ordering"));
         }
         let nonce = if fields.clone().next().is_ok_and(|element| element.tag == INTEGER) {
-            Some(fields.natural()?.to_vec())
+            Some(fields.integer()?.to_vec())
         } else {
             None
         };

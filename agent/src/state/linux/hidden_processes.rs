@@ -25,6 +25,17 @@ const SEARCH_CAP: Duration = Duration::from_secs(5);
 pub(super) struct ListedPids(Vec<u64>);
 
 impl ListedPids {
+    /// Lists `/proc`.
+    pub(super) fn now() -> io::Result<Self> {
+        let mut listed = Self::default();
+        for name in kernel_dir("/proc")? {
+            if let Some(pid) = number(&name?) {
+                listed.add(pid);
+            }
+        }
+        Ok(listed)
+    }
+
     /// Remembers `pid`; a number no kernel gives is not remembered.
     pub(super) fn add(&mut self, pid: u32) {
         if pid > LARGEST {

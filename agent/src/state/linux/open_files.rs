@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::process_folders::{each_process, has_ended, noted};
+use super::process_folders::{each_descriptor, each_process, has_ended, noted};
 use super::process_stat::status_value;
 use super::text::{bracketed, link_text, number, text};
 use crate::source::KernelFolder;
@@ -45,13 +45,13 @@ struct OpenFileRow {
 /// Captures the table.
 pub(super) fn capture_open_files(capture: &mut TableCapture<'_>) -> io::Result<()> {
     each_process(capture, &mut |capture, pid, process| {
-        let Some(names) = noted(capture, process, "fd", process.names("fd")) else { return Ok(()) };
-        for name in names {
-            let Some(name) = noted(capture, process, "fd", name) else { break };
-            let Some(fd) = number::<u32>(&name) else { continue };
-            capture_descriptor(capture, pid, process, fd)?;
-        }
-        Ok(())
+        each_descriptor(capture, process, &mut |capture, fd, target| {
+            // Sockets have a table of their own.
+            if bracketed(target, b"socket").is_some() {
+                return Ok(());
+            }
+            capture_descriptor(capture, pid, process, fd, target)
+        })
     })
 }
 
@@ -60,13 +60,10 @@ fn capture_descriptor(
     pid: u32,
     process: &KernelFolder,
     fd: u32,
+    target: &[u8],
 ) -> io::Result<()> {
     let link = format!("fd/{fd}");
-    let Some(target) = noted(capture, process, &link, process.link(&link)) else { return Ok(()) };
-    if bracketed(&target, b"socket").is_some() {
-        return Ok(());
-    }
-    let mut row = target_row(pid, fd, &target);
+    let mut row = target_row(pid, fd, target);
     if row.deleted
         && let Some(file) = noted(capture, process, &link, process.link_target(&link))
     {

@@ -62,6 +62,37 @@ pub(super) fn noted<T>(
     }
 }
 
+/// What is done with one descriptor and what it is open on.
+pub(super) type EachDescriptor<'a> = &'a mut dyn FnMut(&mut TableCapture<'_>, u32, &[u8]) -> io::Result<()>;
+
+/// Hands every open descriptor of `process` to `each` with what it is open on; what is denied becomes one gap.
+pub(super) fn each_descriptor(
+    capture: &mut TableCapture<'_>,
+    process: &KernelFolder,
+    each: EachDescriptor<'_>,
+) -> io::Result<()> {
+    let mut denied = 0u64;
+    let mut reason = None;
+    let Some(names) = noted(capture, process, "fd", process.names("fd")) else { return Ok(()) };
+    for name in names {
+        let Some(name) = noted(capture, process, "fd", name) else { break };
+        let Some(fd) = number::<u32>(&name) else { continue };
+        match process.link(&format!("fd/{fd}")) {
+            Ok(target) => each(capture, fd, &target)?,
+            // Closed since the folder was listed.
+            Err(closed) if has_ended(&closed) => {}
+            Err(other) => {
+                denied += 1;
+                reason = Some(other);
+            }
+        }
+    }
+    if let Some(reason) = reason {
+        capture.gap(format!("{}/fd: {denied} descriptors", process.path()), &reason);
+    }
+    Ok(())
+}
+
 /// The largest text that is kept beside a table.
 const SMALL: usize = 4 << 20;
 

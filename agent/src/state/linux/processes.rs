@@ -144,7 +144,7 @@ const TEXT_CAP: usize = 256 << 10;
 /// Captures the table: every process that `/proc` lists, then those it does not list and still has.
 pub(super) fn capture_processes(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut reading = Reading::begin(capture);
-    let mut listed = ListedPids::default();
+    let mut listed = ListedPids::now()?;
     each_process(capture, &mut |capture, pid, process| {
         listed.add(pid);
         reading.row(capture, pid, process, true)?.map_or(Ok(()), |row| capture.row(&row))

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use super::process_folders::{each_process, has_ended, keep_small, noted};
-use super::text::{bracketed, number};
+use super::process_folders::{each_descriptor, each_process, keep_small, noted};
+use super::text::bracketed;
 use crate::source::{KernelFolder, kernel_link};
 use crate::state::TableCapture;
 
@@ -57,24 +57,14 @@ impl SocketOwners {
         {
             self.namespaces.entry(namespace).or_insert(pid);
         }
-        let Some(names) = noted(capture, process, "fd", process.names("fd")) else { return Ok(()) };
-        for name in names {
-            let Some(name) = noted(capture, process, "fd", name) else { break };
-            let Some(fd) = number::<u32>(&name) else { continue };
-            let link = format!("fd/{fd}");
-            match process.link(&link) {
-                Ok(target) => {
-                    if let Some(inode) = bracketed(&target, b"socket")
-                        && self.held.len() < HELD_CAP
-                    {
-                        self.held.push(Held { inode, pid, fd });
-                    }
-                }
-                Err(reason) if has_ended(&reason) => {}
-                Err(reason) => capture.gap(format!("{}/{link}", process.path()), &reason),
+        each_descriptor(capture, process, &mut |_, fd, target| {
+            if let Some(inode) = bracketed(target, b"socket")
+                && self.held.len() < HELD_CAP
+            {
+                self.held.push(Held { inode, pid, fd });
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Who holds the socket, each holder once; marks them as shown by a listing.

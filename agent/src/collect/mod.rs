@@ -1,0 +1,367 @@
+//! Owns a collection from its first clock reading to its sealed package: live state in the order of volatility, then
+//! files, then the seal; refuses to let anything but its own output stop it.
+
+mod files;
+mod host;
+mod live;
+mod progress;
+mod request;
+mod space;
+mod stop;
+mod summary;
+
+use std::io;
+use std::path::PathBuf;
+
+use holdfast_schemas::action::Action;
+use holdfast_schemas::collection::{
+    Clock, ClockReading, Collection, DefinitionUse, FORMAT, Footprint, Interruption,
+};
+use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
+use holdfast_schemas::text::Salt;
+
+use crate::catalogue::Definition;
+use crate::clock;
+use crate::package::{Destination, PackageError, PackageWriter, create_private};
+use crate::seal::{self, Sealed, SealingKeys};
+use crate::source::{FileIdentity, Folder, Owners};
+use crate::state::{self, Table};
+use files::FileSearch;
+pub use progress::{Progress, ProgressMode};
+pub use request::{Details, Request, RequestError};
+use space::SpaceWatch;
+pub use stop::StopSignal;
+pub use summary::Summary;
+
+/// Why a collection could not be brought to its seal.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The output cannot be used; nothing was collected.
+    #[error("cannot collect into {folder}: {reason}; choose another folder with --output")]
+    Unusable {
+        /// The output folder.
+        folder: String,
+        /// Why.
+        reason: String,
+    },
+    /// Writing failed on the way; what was captured until then is in the partial file.
+    #[error("{error}\n{advice}")]
+    Interrupted {
+        /// What failed.
+        error: PackageError,
+        /// What is left and what to do with it.
+        advice: String,
+    },
+    /// Randomness or keys are not to be had.
+    #[error(transparent)]
+    Seal(#[from] seal::SealError),
+}
+
+/// What ends collecting before everything was looked for.
+enum Halt {
+    /// The package cannot be written any more.
+    Package(PackageError),
+    /// Collecting is to end, and what there is to be sealed.
+    Stop(Interruption),
+}
+
+/// A collection under way.
+struct Session<'p> {
+    package: PackageWriter,
+    owners: Owners,
+    progress: &'p Progress,
+    stop: &'p StopSignal,
+    space: SpaceWatch,
+    output_folder: Option<FileIdentity>,
+    max_file_size: u64,
+    visits: u64,
+}
+
+/// A finished collection.
+pub struct Collected {
+    /// What the summary says.
+    pub summary: Summary,
+    /// The package, unless it went to a pipe.
+    pub package: Option<PathBuf>,
+}
+
+/// Collects and seals.
+pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: &StopSignal) -> Result<Collected, CollectError> {
+    let start = clock::reading();
+    let id = collection_id(&start)?;
+    let name = package_name(request.details.case.as_deref(), &start, &id);
+    let mut collection = planned(request, &id, start);
+    let mut session = open_session(request, &name, &collection, progress, stop)?;
+
+    let outcome = capture(&mut session, request);
+    let (halted, access_times_changed) = match outcome {
+        Ok(access_times_changed) => (None, access_times_changed),
+        Err((Halt::Stop(interruption), access_times_changed)) => (Some(interruption), access_times_changed),
+        Err((Halt::Package(error), _)) => return Err(interrupted(session.package, error, &request.destination, &name)),
+    };
+    collection.interruptions.extend(halted);
+    progress.artifact("sealing");
+
+    let ended = session.package.log(Action::End, None, None, "ok");
+    if let Err(error) = ended {
+        return Err(interrupted(session.package, error, &request.destination, &name));
+    }
+    collection.clock.end = clock::reading();
+    collection.counts = session.package.counts().to_vec();
+    collection.footprint = footprint(&session, access_times_changed);
+    let advice = |error| CollectError::Interrupted { error, advice: advice(&request.destination, &name) };
+    let tagged = session.package.finish(&collection, keys.timestamp_authorities()).map_err(advice)?;
+    let sealed = seal::seal(tagged, &collection, keys, &request.destination, &name).map_err(|error| match error {
+        seal::SealError::Package(error) => advice(error),
+        other => CollectError::Seal(other),
+    })?;
+    progress.finish();
+    Ok(finished(&collection, sealed))
+}
+
+fn finished(collection: &Collection, sealed: Sealed) -> Collected {
+    let package = sealed.package.clone();
+    Collected { summary: Summary::new(collection, sealed), package }
+}
+
+/// Live state first, then files; the number of access times that could not be left alone comes with either end.
+fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u64)> {
+    let first = |halt| (halt, 0);
+    session.package.log(Action::Start, None, None, "ok").map_err(|error| first(error.into()))?;
+    for table in request.tables {
+        live::capture(session, table).map_err(first)?;
+    }
+    let homes = home_folders(session).map_err(first)?;
+    let mut search = FileSearch::new(session, homes);
+    for definition in &request.definitions {
+        if let Err(halt) = search.collect(definition) {
+            return Err((halt, search.access_times_changed()));
+        }
+    }
+    Ok(search.access_times_changed())
+}
+
+/// Home folders that exist: those of /etc/passwd, and folders below /home whose owners a directory service knows. A
+/// home that is named and not there is recorded once, instead of once for each file that might have been in it.
+fn home_folders(session: &mut Session<'_>) -> Result<Vec<String>, Halt> {
+    let mut homes = Vec::new();
+    let named: Vec<String> = session.owners.homes().iter().map(|user| user.home.clone()).collect();
+    for home in named {
+        match crate::source::exists(&home) {
+            Ok(true) => homes.push(home),
+            Ok(false) => absent_home(session, &home)?,
+            // Let the search meet the refusal and record it.
+            Err(_) => homes.push(home),
+        }
+    }
+    let below_home = Folder::root().and_then(|root| root.descend(b"home")).and_then(|home| home.list());
+    if let Ok(mut listing) = below_home {
+        for name in listing.next_chunk().unwrap_or_default() {
+            let home = String::from_utf8(name).map(|name| format!("/home/{name}"));
+            homes.extend(home.ok().filter(|home| !homes.contains(home)));
+        }
+    }
+    Ok(homes)
+}
+
+fn absent_home(session: &mut Session<'_>, home: &str) -> Result<(), Halt> {
+    let mut record = session.draft("HomeFolders", ItemKind::Unknown, EvidenceRoute::Copied, Outcome::Missing);
+    record.source_path = Some(home.to_owned());
+    record.source_path_raw = Some(holdfast_schemas::text::Base64Bytes(home.as_bytes().to_vec()));
+    record.error = Some("named in /etc/passwd, not on this host".to_owned());
+    session.record(record, Action::Record)
+}
+
+impl Session<'_> {
+    /// A record with nothing in it yet but what every record has.
+    fn draft(&self, artifact: &str, kind: ItemKind, evidence_route: EvidenceRoute, outcome: Outcome) -> Box<ItemRecord> {
+        let mut salt = [0u8; 16];
+        // Randomness was had when the collection began; a kernel does not lose it again.
+        getrandom::fill(&mut salt).expect("the kernel's random source stays open");
+        Box::new(ItemRecord {
+            id: 0,
+            artifact: artifact.to_owned(),
+            member: None,
+            source_path: None,
+            source_path_raw: None,
+            kind,
+            evidence_route,
+            outcome,
+            error: None,
+            size: None,
+            sha256: None,
+            size_after: None,
+            metadata: None,
+            read_started: None,
+            read_finished: None,
+            atime_preserved: None,
+            salt: Salt(salt),
+        })
+    }
+
+    /// Adds an item and its entry in the acquisition log.
+    fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<(), Halt> {
+        let outcome = record.outcome;
+        let id = self.package.record(record)?;
+        self.progress.items(self.package.totals().files);
+        Ok(self.package.log(action, None, Some(id), outcome.name())?)
+    }
+
+    /// Ends collecting when it was asked to, or when the output is nearly full.
+    fn check(&mut self) -> Result<(), Halt> {
+        let stopped = |reason: &str, consequence: &str| {
+            Halt::Stop(Interruption {
+                at: clock::now(),
+                reason: reason.to_owned(),
+                consequence: consequence.to_owned(),
+            })
+        };
+        if self.stop.is_set() {
+            return Err(stopped("stopped by a signal", "what had not been looked for by then was not collected"));
+        }
+        self.visits += 1;
+        if self.visits % 64 == 1 && self.space.is_short() {
+            return Err(stopped(
+                "the output was nearly full",
+                "what had not been looked for by then was not collected, so that the rest could be sealed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether an entry is what an earlier collection left in the output folder.
+    fn is_earlier_output(&self, folder: &Folder, name: &[u8]) -> bool {
+        const ENDINGS: [&[u8]; 4] = [b".zip", b".zip.partial", b".zip.journal", b".zip.custody.jsonl"];
+        self.output_folder == Some(folder.identity()) && ENDINGS.iter().any(|ending| name.ends_with(ending))
+    }
+}
+
+fn open_session<'p>(
+    request: &Request,
+    name: &str,
+    collection: &Collection,
+    progress: &'p Progress,
+    stop: &'p StopSignal,
+) -> Result<Session<'p>, CollectError> {
+    let folder = request.destination.folder();
+    let unusable = |reason: String| CollectError::Unusable { folder: folder.display().to_string(), reason };
+    space::prepare(folder).map_err(&unusable)?;
+    let output_folder = std::fs::File::open(folder).and_then(|open| FileIdentity::of(&open)).ok();
+    let context = serde_json::to_vec(collection).map_err(|error| unusable(error.to_string()))?;
+    let package = PackageWriter::create(&request.destination, name, request.workers, &context)
+        .map_err(|error| unusable(error.to_string()))?;
+    let space = SpaceWatch::new(&package).map_err(|error| unusable(error.to_string()))?;
+    progress.watch(package.meter());
+    Ok(Session {
+        package,
+        owners: Owners::of_this_host(),
+        progress,
+        stop,
+        space,
+        output_folder,
+        max_file_size: request.max_file_size,
+        visits: 0,
+    })
+}
+
+fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
+    let details = &request.details;
+    let tables = request.tables.iter().map(live::definition);
+    let artifacts = request.definitions.iter().map(|definition: &Definition| DefinitionUse {
+        name: definition.name.clone(),
+        origin: definition.origin.clone(),
+        sha256: definition.digest(),
+    });
+    Collection {
+        format: FORMAT.to_owned(),
+        collection_id: id.to_owned(),
+        case: details.case.clone(),
+        incident: details.incident.clone(),
+        impact: details.impact.clone(),
+        exercise: details.exercise,
+        agency: details.agency.clone(),
+        secretariat: details.secretariat.clone(),
+        authority: details.authority.clone(),
+        examiner: details.examiner.clone(),
+        trigger: details.trigger.clone(),
+        handling_label: details.handling_label.clone(),
+        recipients: Vec::new(),
+        profile: request.selection.clone(),
+        definitions: tables.chain(artifacts).collect(),
+        host: host::describe(),
+        tool: host::this_program(),
+        clock: Clock { start: start.clone(), end: start },
+        footprint: Footprint {
+            files_created: Vec::new(),
+            output_on_examined_volume: None,
+            bytes_written: 0,
+            cpu_ms: 0,
+            peak_memory_bytes: None,
+            access_times_changed: 0,
+        },
+        counts: Vec::new(),
+        interruptions: Vec::new(),
+    }
+}
+
+fn footprint(session: &Session<'_>, access_times_changed: u64) -> Footprint {
+    use std::sync::atomic::Ordering::Relaxed;
+    let own = session.package.own();
+    let paths = own.package.iter().chain([&own.journal]);
+    let root = Folder::root().map(|root| root.identity().device()).ok();
+    let meter = session.package.meter();
+    Footprint {
+        files_created: paths.map(|path| path.display().to_string()).collect(),
+        output_on_examined_volume: root.zip(own.device()).map(|(root, output)| root == output),
+        bytes_written: meter.package.load(Relaxed) + meter.journal.load(Relaxed),
+        cpu_ms: clock::cpu_ms(),
+        peak_memory_bytes: host::peak_memory(),
+        access_times_changed,
+    }
+}
+
+/// A UUID version 7 (RFC 9562 5.7) of the collection's start.
+fn collection_id(start: &ClockReading) -> Result<String, CollectError> {
+    let mut random = [0u8; 10];
+    getrandom::fill(&mut random).map_err(|error| seal::SealError::Randomness(error.to_string()))?;
+    let millis = u64::try_from(start.utc.to_chrono().timestamp_millis()).unwrap_or_default();
+    Ok(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().hyphenated().to_string())
+}
+
+fn package_name(case: Option<&str>, start: &ClockReading, id: &str) -> String {
+    let tail = id.get(id.len().saturating_sub(6)..).unwrap_or_default();
+    format!("{}_{}_{tail}", case.unwrap_or("unassigned"), start.utc.basic())
+}
+
+fn interrupted(package: PackageWriter, error: PackageError, destination: &Destination, name: &str) -> CollectError {
+    CollectError::Interrupted { error: package.abandon(error), advice: advice(destination, name) }
+}
+
+fn advice(destination: &Destination, name: &str) -> String {
+    match destination {
+        Destination::Folder(folder) => {
+            let partial = folder.join(format!("{name}.zip.partial"));
+            format!(
+                "what was captured until then is in {} and its journal beside it; it is not sealed and no package. Keep \
+                 both files, make room, and run: holdfast-agent recover {}",
+                partial.display(),
+                partial.display()
+            )
+        }
+        Destination::Pipe(_) => {
+            "what was sent until then is not sealed and no package; its receiver must not keep it as one".to_owned()
+        }
+    }
+}
+
+/// Creates the file that a test of the output folder writes and removes again.
+fn probe(folder: &std::path::Path) -> io::Result<()> {
+    let path = folder.join(format!(".holdfast-probe-{}", std::process::id()));
+    drop(create_private(&path)?);
+    std::fs::remove_file(&path)
+}
+
+/// The tables of live state, for a request.
+pub fn live_tables() -> &'static [Table] {
+    state::tables()
+}
