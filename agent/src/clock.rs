@@ -26,16 +26,21 @@ pub fn cpu_ms() -> u64 {
 
 /// Reads every clock and what the kernel believes of them.
 pub fn reading() -> ClockReading {
-    let kernel = crate::state::kernel_clock();
+    let kernel = crate::state::clock::kernel_clock();
     ClockReading {
         utc: now(),
         monotonic_ns: monotonic_ns(),
         boottime_ns: Some(kernel.boottime_ns),
         time_zone: kernel.time_zone,
         synchronised: kernel.synchronised,
-        estimated_error_us: kernel.estimated_error_us,
-        maximum_error_us: kernel.max_error_us,
+        estimated_error_us: whole(kernel.estimated_error_us),
+        maximum_error_us: whole(kernel.max_error_us),
     }
+}
+
+/// A number that the kernel keeps signed and that is never negative.
+fn whole(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
 }
 
 fn nanoseconds(time: Timespec) -> u64 {

@@ -14,7 +14,8 @@ use crate::source;
 pub(super) fn describe() -> Host {
     let networks = sysinfo::Networks::new_with_refreshed_list();
     let mut addresses: Vec<String> = networks
-        .values()
+        .iter()
+        .flat_map(|networks| networks.values())
         .flat_map(sysinfo::NetworkData::ip_networks)
         .filter(|network| !network.addr.is_loopback())
         .map(|network| network.addr.to_string())
@@ -22,9 +23,9 @@ pub(super) fn describe() -> Host {
     addresses.sort();
     addresses.dedup();
     Host {
-        name: sysinfo::System::host_name(),
-        os: sysinfo::System::long_os_version(),
-        kernel: sysinfo::System::kernel_version(),
+        name: sysinfo::System::host_name().ok(),
+        os: sysinfo::System::long_os_version().ok(),
+        kernel: sysinfo::System::kernel_version().ok(),
         architecture: std::env::consts::ARCH.to_owned(),
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id"),

@@ -11,7 +11,6 @@ mod stop;
 mod summary;
 
 use std::io;
-use std::path::PathBuf;
 
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::{
@@ -23,7 +22,7 @@ use holdfast_schemas::text::Salt;
 use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Destination, PackageError, PackageWriter, create_private};
-use crate::seal::{self, Sealed, SealingKeys};
+use crate::seal::{self, SealingKeys};
 use crate::source::{FileIdentity, Folder, Owners};
 use crate::state::{self, Table};
 use files::FileSearch;
@@ -31,7 +30,7 @@ pub use progress::{Progress, ProgressMode};
 pub use request::{Details, Request, RequestError};
 use space::SpaceWatch;
 pub use stop::StopSignal;
-pub use summary::Summary;
+pub use summary::{NamedException, Summary};
 
 /// Why a collection could not be brought to its seal.
 #[derive(Debug, thiserror::Error)]
@@ -75,18 +74,11 @@ struct Session<'p> {
     output_folder: Option<FileIdentity>,
     max_file_size: u64,
     visits: u64,
-}
-
-/// A finished collection.
-pub struct Collected {
-    /// What the summary says.
-    pub summary: Summary,
-    /// The package, unless it went to a pipe.
-    pub package: Option<PathBuf>,
+    exceptions: Vec<NamedException>,
 }
 
 /// Collects and seals.
-pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: &StopSignal) -> Result<Collected, CollectError> {
+pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: &StopSignal) -> Result<Summary, CollectError> {
     let start = clock::reading();
     let id = collection_id(&start)?;
     let name = package_name(request.details.case.as_deref(), &start, &id);
@@ -109,6 +101,7 @@ pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: 
     collection.clock.end = clock::reading();
     collection.counts = session.package.counts().to_vec();
     collection.footprint = footprint(&session, access_times_changed);
+    let (payload_bytes, exceptions) = (session.package.totals().bytes, session.exceptions);
     let advice = |error| CollectError::Interrupted { error, advice: advice(&request.destination, &name) };
     let tagged = session.package.finish(&collection, keys.timestamp_authorities()).map_err(advice)?;
     let sealed = seal::seal(tagged, &collection, keys, &request.destination, &name).map_err(|error| match error {
@@ -116,12 +109,7 @@ pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: 
         other => CollectError::Seal(other),
     })?;
     progress.finish();
-    Ok(finished(&collection, sealed))
-}
-
-fn finished(collection: &Collection, sealed: Sealed) -> Collected {
-    let package = sealed.package.clone();
-    Collected { summary: Summary::new(collection, sealed), package }
+    Ok(Summary::new(&collection, sealed, payload_bytes, exceptions))
 }
 
 /// Live state first, then files; the number of access times that could not be left alone comes with either end.
@@ -202,6 +190,9 @@ impl Session<'_> {
     /// Adds an item and its entry in the acquisition log.
     fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<(), Halt> {
         let outcome = record.outcome;
+        if self.exceptions.len() < summary::NAMED {
+            self.exceptions.extend(NamedException::of(&record));
+        }
         let id = self.package.record(record)?;
         self.progress.items(self.package.totals().files);
         Ok(self.package.log(action, None, Some(id), outcome.name())?)
@@ -261,6 +252,7 @@ fn open_session<'p>(
         output_folder,
         max_file_size: request.max_file_size,
         visits: 0,
+        exceptions: Vec::new(),
     })
 }
 

@@ -5,13 +5,15 @@ mod folder;
 mod kernel;
 mod owners;
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use holdfast_schemas::item::Outcome;
+
 pub use folder::{FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
 pub use owners::Owners;
-
-use std::io;
-
-use holdfast_schemas::item::Outcome;
 
 /// The item outcome that an error of the operating system stands for.
 pub fn outcome_of(error: &io::Error) -> Outcome {
@@ -20,6 +22,14 @@ pub fn outcome_of(error: &io::Error) -> Outcome {
         io::ErrorKind::PermissionDenied => Outcome::Denied,
         _ => Outcome::ReadError,
     }
+}
+
+/// Whether a folder, or the nearest folder above it that exists, lies on the file system of the host's root.
+pub fn same_volume_as_root(folder: &Path) -> bool {
+    let device = |path: &Path| File::open(path).and_then(|open| FileIdentity::of(&open)).map(|found| found.device()).ok();
+    let absolute = std::path::absolute(folder).unwrap_or_default();
+    let nearest = absolute.ancestors().find_map(device);
+    nearest.is_some() && nearest == device(Path::new("/"))
 }
 
 /// Whether something stands at an absolute path; no link is followed.

@@ -9,7 +9,7 @@ use serde::Serialize;
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use linux::{clock::kernel_clock, tables};
+pub use linux::{clock, tables};
 
 /// One table of live state, named and typed after osquery's table where one exists.
 pub struct Table {

@@ -1,0 +1,189 @@
+//! Owns `collect`: arguments as typed become a request; refuses what is wrong before anything is read or written.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigger, TriggerKind};
+
+use super::{CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, print, say};
+use crate::catalogue::{Catalogue, Definition};
+use crate::collect::{CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables};
+use crate::package::Destination;
+use crate::seal::{AuthorityUrl, ExaminerKey, Passphrase, SealingKeys};
+
+/// Most compressing threads: each costs a few MiB, and reading bounds what more of them could do.
+const MAX_WORKERS: usize = 8;
+
+pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
+    let request = request(&args)?;
+    let keys = keys(&args)?;
+    let stop = StopSignal::from_signals().map_err(fault)?;
+    let progress = Progress::new(mode(args.progress));
+    warn_of_limits(&request);
+    let summary = collect(&request, keys, &progress, &stop).map_err(failure)?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&summary).map_err(fault)?
+    } else {
+        summary.to_string()
+    };
+    match &request.destination {
+        Destination::Folder(_) => print(&text)?,
+        // Standard output carries the package.
+        Destination::Pipe(_) => say(&text),
+    }
+    Ok(summary.exit_status())
+}
+
+fn fault(error: impl std::fmt::Display) -> Failure {
+    Failure { status: FAULT, message: error.to_string() }
+}
+
+fn failure(error: CollectError) -> Failure {
+    let status = match error {
+        CollectError::Unusable { .. } => super::USAGE,
+        CollectError::Interrupted { .. } => RECOVERABLE,
+        CollectError::Seal(_) => FAULT,
+    };
+    Failure { status, message: error.to_string() }
+}
+
+fn request(args: &CollectArgs) -> Result<Request, Failure> {
+    let details = details(&args.details);
+    details.check().map_err(Failure::usage)?;
+    let mut catalogue = Catalogue::built_in().map_err(fault)?;
+    let mut added = Vec::new();
+    for file in &args.definitions {
+        added.extend(catalogue.add_file(file).map_err(Failure::usage)?);
+    }
+    let (selection, live_state, definitions) = select(args, &catalogue, &added)?;
+    Ok(Request {
+        details,
+        selection,
+        tables: if live_state { live_tables() } else { &[] },
+        definitions,
+        destination: destination(&args.output),
+        max_file_size: args.max_file_size,
+        workers: available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS)),
+    })
+}
+
+fn select(args: &CollectArgs, catalogue: &Catalogue, added: &[String]) -> Result<(String, bool, Vec<Definition>), Failure> {
+    let chosen = |names: &[String]| {
+        let definitions = names.iter().map(|name| catalogue.definition(name).cloned());
+        definitions.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)
+    };
+    if args.artifact.is_empty() && args.path.is_empty() {
+        let profile = catalogue.profile(&args.profile).map_err(Failure::usage)?;
+        let mut definitions = chosen(&profile.artifacts)?;
+        // What is brought along is meant to be captured.
+        let extra: Vec<String> = added.iter().filter(|name| !profile.artifacts.contains(name)).cloned().collect();
+        definitions.extend(chosen(&extra)?);
+        return Ok((profile.name.clone(), profile.live_state, definitions));
+    }
+    let mut definitions = chosen(&args.artifact)?;
+    if !args.path.is_empty() {
+        let paths = Definition::of_paths(args.path.clone());
+        paths.check().map_err(Failure::usage)?;
+        definitions.push(paths);
+    }
+    Ok(("chosen on the command line".to_owned(), false, definitions))
+}
+
+fn destination(output: &Path) -> Destination {
+    if output == Path::new("-") {
+        Destination::Pipe(PathBuf::from("."))
+    } else {
+        Destination::Folder(output.to_owned())
+    }
+}
+
+fn keys(args: &CollectArgs) -> Result<SealingKeys, Failure> {
+    let passphrase = args.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
+    let open = |key: &String| ExaminerKey::open(key, &passphrase).map_err(Failure::usage);
+    let examiner = args.key.as_ref().map(open).transpose()?;
+    let authorities = args.tsa.iter().map(|url| AuthorityUrl::parse(url)).collect::<Result<_, _>>();
+    Ok(SealingKeys::new(examiner, authorities.map_err(Failure::usage)?))
+}
+
+fn details(args: &DetailArgs) -> Details {
+    let rating = args.impact.map(|impact| match impact {
+        ImpactChoice::High => ImpactRating::High,
+        ImpactChoice::Medium => ImpactRating::Medium,
+        ImpactChoice::Low => ImpactRating::Low,
+    });
+    Details {
+        case: args.case.clone(),
+        incident: args.incident.clone(),
+        impact: rating.map(|rating| Impact { rating, basis: None, rated_by: args.examiner.clone() }),
+        exercise: args.exercise,
+        agency: args.agency.clone(),
+        secretariat: args.secretariat.clone(),
+        authority: Authority {
+            policy: args.authority.clone(),
+            order_sha256: None,
+            approver: args.approver.clone(),
+            exception: args.exception.clone(),
+        },
+        examiner: Party {
+            name: args.examiner.clone(),
+            title: args.examiner_title.clone(),
+            organisation: args.examiner_organisation.clone(),
+            phone: args.examiner_phone.clone(),
+            principal: args.examiner_principal.clone(),
+        },
+        trigger: Trigger { kind: TriggerKind::Interactive, rule: None, requester: None },
+        handling_label: args.label.clone(),
+    }
+}
+
+fn mode(choice: ProgressChoice) -> ProgressMode {
+    match choice {
+        ProgressChoice::Json => ProgressMode::Json,
+        ProgressChoice::Auto if std::io::stderr().is_terminal() => ProgressMode::Line,
+        ProgressChoice::Auto | ProgressChoice::None => ProgressMode::Quiet,
+    }
+}
+
+fn warn_of_limits(request: &Request) {
+    if !rustix::process::geteuid().is_root() {
+        say("holdfast-agent: not running as root: files and processes of other users will be missing, and each is named");
+    }
+    if let Destination::Folder(folder) = &request.destination
+        && crate::source::same_volume_as_root(folder)
+    {
+        say("holdfast-agent: the output lies on this host's own disk and may overwrite deleted evidence; external media is better");
+    }
+}
+
+/// Parses a size such as 500M or 8G; units are powers of 1024.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.find(|character: char| !character.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let shift = match unit {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err("a size is a number with K, M, G or T behind it".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a size begins with a number".to_owned())?;
+    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(|| "the size is out of range".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("500M"), Ok(500 << 20));
+        assert_eq!(parse_size("7"), Ok(7));
+        for bad in ["", "0", "G", "-1", "1X", "99999999999T"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}
