@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
 use crate::item::Outcome;
+use crate::json::RecordError;
+use crate::text::is_uuid_v7;
 use crate::time::UtcTime;
 
 /// The format this crate reads and writes.
@@ -271,6 +273,19 @@ pub struct ArtifactCounts {
     pub read_error: u64,
     /// See [`Outcome::SkippedByScope`].
     pub skipped_by_scope: u64,
+}
+
+impl Collection {
+    /// Checks what a schema can say and a type cannot.
+    pub fn check(&self) -> Result<(), RecordError> {
+        if !is_uuid_v7(&self.collection_id) {
+            return Err(RecordError::new("collection_id is not a UUID version 7"));
+        }
+        if self.clock.end.monotonic_ns < self.clock.start.monotonic_ns {
+            return Err(RecordError::new("the monotonic clock ran backwards"));
+        }
+        Ok(())
+    }
 }
 
 impl ArtifactCounts {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::collection::Party;
 use crate::digest::Sha256Digest;
 use crate::json::{RecordError, read_record, write_record};
-use crate::sshsig::{NAMESPACE_CUSTODY, SshSignature};
+use crate::sshsig::{NAMESPACE_CUSTODY, SshSignature, SshsigError};
 use crate::text::Base64Bytes;
 use crate::time::UtcTime;
 
@@ -130,6 +130,15 @@ impl CustodyEntry {
             attachments: Vec::new(),
         }
     }
+
+    /// Checks what a schema can say and a type cannot.
+    pub fn check(&self) -> Result<(), RecordError> {
+        let says_file = self.package_sha256.is_some() && self.package_bytes.is_some();
+        if self.event == CustodyEvent::Sealed && !says_file {
+            return Err(RecordError::new("a sealed entry states digest and size of the file"));
+        }
+        Ok(())
+    }
 }
 
 impl LedgerLine {
@@ -138,15 +147,27 @@ impl LedgerLine {
         write_record(self)
     }
 
-    /// Reads a line, without its newline, and the entry and signature it carries.
-    pub fn parse(line: &[u8]) -> Result<(CustodyEntry, SshSignature), RecordError> {
+    /// Reads a line, without its newline, and the entry and signature it carries; the signature is verified.
+    pub fn parse(line: &[u8]) -> Result<(CustodyEntry, SshSignature), LineError> {
         let parsed: Self = read_record(line)?;
         if parsed.to_bytes()? != line {
-            return Err(RecordError::new("line is not written in its one form"));
+            return Err(RecordError::new("line is not written in its one form").into());
         }
-        let entry = read_record(parsed.entry.as_bytes())?;
-        let signature = SshSignature::parse(parsed.signature.as_bytes()).map_err(|error| RecordError::new(error.to_string()))?;
-        signature.verify(NAMESPACE_CUSTODY, parsed.entry.as_bytes()).map_err(|error| RecordError::new(error.to_string()))?;
+        let entry: CustodyEntry = read_record(parsed.entry.as_bytes())?;
+        entry.check()?;
+        let signature = SshSignature::parse(parsed.signature.as_bytes())?;
+        signature.verify(NAMESPACE_CUSTODY, parsed.entry.as_bytes())?;
         Ok((entry, signature))
     }
+}
+
+/// Why a line is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// The line or its entry is not a record of its form.
+    #[error(transparent)]
+    Malformed(#[from] RecordError),
+    /// The signature is not one over this entry.
+    #[error(transparent)]
+    Signature(#[from] SshsigError),
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
 use crate::json::RecordError;
+use crate::name::check_member_name;
 use crate::text::{Base64Bytes, Salt};
 use crate::time::UtcTime;
 
@@ -217,8 +218,11 @@ impl ItemRecord {
         if content != [expected; 3] {
             return Err(RecordError::new("member, size and sha256 stand exactly where the outcome has content"));
         }
-        if self.member.as_deref().is_some_and(|member| !member.starts_with("data/")) {
-            return Err(RecordError::new("member is not below data/"));
+        if let Some(member) = &self.member {
+            check_payload_name(member)?;
+        }
+        if let Some(metadata) = &self.metadata {
+            metadata.check()?;
         }
         if self.source_path.is_some() && self.source_path_raw.is_none() {
             return Err(RecordError::new("source_path stands without source_path_raw"));
@@ -236,6 +240,27 @@ impl ItemRecord {
         let must_explain = matches!(self.outcome, Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit);
         if must_explain && self.error.is_none() {
             return Err(RecordError::new("the outcome needs an error text"));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a member's name is one that evidence may have.
+fn check_payload_name(member: &str) -> Result<(), RecordError> {
+    if !["data/fs/", "data/state/", "data/raw/"].iter().any(|root| member.starts_with(root)) {
+        return Err(RecordError::new("member is not below data/fs, data/state or data/raw"));
+    }
+    check_member_name(member).map_err(|error| RecordError::new(format!("member: {error}")))
+}
+
+impl FileMetadata {
+    fn check(&self) -> Result<(), RecordError> {
+        if self.mode > 0o7777 {
+            return Err(RecordError::new("mode has more than the low twelve bits"));
+        }
+        let number = |text: &str| text.parse::<u32>().is_ok_and(|number| number.to_string() == text);
+        if !self.device.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor)) {
+            return Err(RecordError::new("device is not written major:minor"));
         }
         Ok(())
     }

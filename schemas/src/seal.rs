@@ -5,6 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
+use crate::json::RecordError;
+use crate::ssh_key::{Algorithm, PublicKey};
+use crate::text::is_uuid_v7;
 use crate::time::UtcTime;
 
 /// The format of the statement.
@@ -46,6 +49,50 @@ pub struct SealStatement {
     pub timestamp_authorities: Vec<String>,
     /// When, by the host's clock, UTC.
     pub sealed_at: UtcTime,
+}
+
+impl SealStatement {
+    /// Checks what a schema can say and a type cannot: exactly one collector with an Ed25519 key, first; at most one
+    /// examiner; authorities without credentials or query.
+    pub fn check(&self) -> Result<(), RecordError> {
+        if !is_uuid_v7(&self.collection_id) {
+            return Err(RecordError::new("collection_id is not a UUID version 7"));
+        }
+        let roles: Vec<Role> = self.signers.iter().map(|signer| signer.role).collect();
+        if !matches!(roles.as_slice(), [Role::Collector] | [Role::Collector, Role::Examiner]) {
+            return Err(RecordError::new("signers are not one collector and at most one examiner"));
+        }
+        for signer in &self.signers {
+            let key = signer.key()?;
+            if signer.role == Role::Collector && key.algorithm() != Algorithm::Ed25519 {
+                return Err(RecordError::new("the collector's key is not an Ed25519 key"));
+            }
+        }
+        if self.timestamp_authorities.len() > MAX_PROOFS {
+            return Err(RecordError::new("more timestamp authorities than a seal may have"));
+        }
+        let plain = |url: &String| {
+            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['@', '?', '#']) && rest.bytes().all(|byte| byte.is_ascii_graphic()))
+        };
+        if !self.timestamp_authorities.iter().all(plain) {
+            return Err(RecordError::new("a timestamp authority is no plain http or https address"));
+        }
+        Ok(())
+    }
+}
+
+impl Signer {
+    /// The announced key.
+    pub fn key(&self) -> Result<PublicKey, RecordError> {
+        let key = PublicKey::from_openssh_line(&self.public_key);
+        let key = key.map_err(|error| RecordError::new(format!("public_key of the {}: {error}", self.role)))?;
+        if key.to_openssh() == self.public_key {
+            Ok(key)
+        } else {
+            Err(RecordError::new(format!("public_key of the {} has more than type and base64", self.role)))
+        }
+    }
 }
 
 /// A range of bytes from the start of the file.

@@ -62,6 +62,18 @@ impl<'de> Deserialize<'de> for Salt {
     }
 }
 
+/// Whether `text` is a UUID version 7 (RFC 9562 5.7) in its one spelling: lower case, with hyphens.
+pub fn is_uuid_v7(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 36
+        && bytes.iter().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            14 => *byte == b'7',
+            19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
 /// Renders text from evidence for a terminal or a report: what could move the cursor, hide or reorder text is
 /// written as `\u{..}`.
 pub fn for_people(text: &str) -> String {

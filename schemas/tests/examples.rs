@@ -15,12 +15,11 @@ use holdfast_schemas::custody::{CustodyEntry, CustodyEvent, LedgerLine};
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::{EvidenceRoute, FileMetadata, ItemKind, ItemRecord, Outcome, Xattr};
 use holdfast_schemas::json::{RecordError, read_record, read_value, write_record};
-use holdfast_schemas::name::check_member_name;
 use holdfast_schemas::report::{
     Axis, AxisReport, Basis, Claims, Finding, REPORT_FORMAT, Report, Status, Verdict,
 };
 use holdfast_schemas::seal::{
-    MAX_PROOFS, OrderReference, Prefix, Role, SEAL_FORMAT, SealStatement, Signer, signature_member,
+    OrderReference, Prefix, Role, SEAL_FORMAT, SealStatement, Signer, signature_member,
 };
 use holdfast_schemas::ssh_key::PublicKey;
 use holdfast_schemas::sshsig::{
@@ -35,11 +34,11 @@ type Reader = fn(&[u8]) -> Result<Vec<u8>, RecordError>;
 /// Each record with the finding that says it is malformed and with its reader; nothing seals a report.
 const RECORDS: [(&str, &str, Reader); 7] = [
     ("collection", "record.malformed", |bytes| accept(bytes, check_collection)),
-    ("item", "record.malformed", |bytes| accept(bytes, check_item)),
+    ("item", "record.malformed", |bytes| accept(bytes, ItemRecord::check)),
     ("action", "record.malformed", |bytes| accept(bytes, |_: &ActionRecord| Ok(()))),
     ("seal", "seal.malformed", |bytes| accept(bytes, check_seal)),
     ("custody-line", "custody.line_malformed", read_custody_line),
-    ("custody-entry", "custody.line_malformed", |bytes| accept(bytes, |_: &CustodyEntry| Ok(()))),
+    ("custody-entry", "custody.line_malformed", |bytes| accept(bytes, CustodyEntry::check)),
     ("report", "json::read_record", |bytes| accept(bytes, check_report)),
 ];
 
@@ -80,18 +79,9 @@ const BEYOND_JSON_SCHEMA: [(&str, &str, &str); 24] = [
 
 /// Lies that a record's schema refuses and its reader does not: record, valid example, place, JSON value, and the
 /// finding that catches them elsewhere.
-const BEYOND_THE_READERS: [(&str, &str, &str, &str, &str); 14] = [
+const BEYOND_THE_READERS: [(&str, &str, &str, &str, &str); 5] = [
     ("action", "start", "/seq", "0", "record.sequence_broken"),
     ("item", "collected_file", "/id", "0", "record.sequence_broken"),
-    ("item", "collected_file", "/metadata/mode", "33188", "none yet"),
-    ("item", "collected_file", "/metadata/device", r#""sda1""#, "none yet"),
-    ("collection", "by_a_person_at_the_host", "/collection_id", r#""1""#, "none yet"),
-    ("seal", "by_collector_alone", "/collection_id", r#""1""#, "seal.identity_differs"),
-    ("seal", "by_collector_alone", "/signers", "[]", "none yet"),
-    ("seal", "by_collector_alone", "/signers/0/role", r#""examiner""#, "none yet"),
-    ("seal", "by_collector_and_examiner", "/signers/1/role", r#""collector""#, "container.name_duplicate"),
-    ("seal", "by_collector_alone", "/timestamp_authorities", r#"["http://user@example.gov/"]"#, "none yet"),
-    ("custody-entry", "2_sealed", "/package_sha256", "null", "none yet"),
     ("custody-entry", "everything_said", "/seq", "0", "custody.sequence_broken"),
     ("report", "verified", "/findings/0/code", r#""container.fine""#, "none yet"),
     ("report", "verified", "/findings/0/code", r#""time.token_trusted""#, "none yet"),
@@ -301,24 +291,13 @@ fn ensure(holds: bool, what: &str) -> Result<(), RecordError> {
 }
 
 fn check_collection(record: &Collection) -> Result<(), RecordError> {
-    ensure(record.format == FORMAT, "format")
-}
-
-fn check_item(record: &ItemRecord) -> Result<(), RecordError> {
-    record.check()?;
-    let named = record.member.as_deref().map_or(Ok(()), check_member_name);
-    named.map_err(|error| RecordError::new(error.to_string()))
+    ensure(record.format == FORMAT, "format")?;
+    record.check()
 }
 
 fn check_seal(statement: &SealStatement) -> Result<(), RecordError> {
     ensure(statement.format == SEAL_FORMAT, "format")?;
-    ensure(statement.timestamp_authorities.len() <= MAX_PROOFS, "too many authorities")?;
-    for signer in &statement.signers {
-        let key = PublicKey::from_openssh_line(&signer.public_key);
-        let key = key.map_err(|error| RecordError::new(error.to_string()))?;
-        ensure(key.to_openssh() == signer.public_key, "key is not written in its one form")?;
-    }
-    Ok(())
+    statement.check()
 }
 
 fn check_report(report: &Report) -> Result<(), RecordError> {
@@ -329,7 +308,7 @@ fn check_report(report: &Report) -> Result<(), RecordError> {
 }
 
 fn read_custody_line(bytes: &[u8]) -> Result<Vec<u8>, RecordError> {
-    LedgerLine::parse(bytes)?;
+    LedgerLine::parse(bytes).map_err(|error| RecordError::new(error.to_string()))?;
     read_record::<LedgerLine>(bytes)?.to_bytes()
 }
 
