@@ -1,0 +1,219 @@
+//! Owns a member's content as a stream, hashed as it passes; refuses streams that end early or late, and content that
+//! is longer or other than its sizes and CRC-32 say.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::{Decompress, FlushDecompress, Status};
+use holdfast_schemas::container::Method;
+use holdfast_schemas::digest::Sha256Digest;
+use sha2::{Digest, Sha256};
+
+use super::{Entry, Evidence, MAX_LINE};
+
+const WINDOW: usize = 128 * 1024;
+
+/// What is wrong with a member's bytes.
+#[derive(Debug)]
+pub enum ContentFault {
+    /// The file could not be read.
+    Read(io::Error),
+    /// The local header or data descriptor is not the rendering of the directory entry.
+    Frame(&'static str),
+    /// The stream, its size or its CRC-32 is not what was stated.
+    Content(&'static str),
+}
+
+/// What passed through a reader.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberTotals {
+    /// Bytes of content.
+    pub size: u64,
+    /// Their digest.
+    pub sha256: Sha256Digest,
+}
+
+/// Reads one member's content.
+pub struct MemberReader<'e> {
+    evidence: &'e dyn Evidence,
+    entry: Entry,
+    next: u64,
+    compressed_left: u64,
+    inflate: Option<Decompress>,
+    window: Vec<u8>,
+    at: usize,
+    hasher: Sha256,
+    crc: crc32fast::Hasher,
+    size: u64,
+    ended: bool,
+    fault: Option<ContentFault>,
+}
+
+impl<'e> MemberReader<'e> {
+    /// Checks the local header and stands at the first byte of content.
+    pub fn open(evidence: &'e dyn Evidence, entry: &Entry) -> Result<Self, ContentFault> {
+        let expected = entry.local_header();
+        let found = evidence.range(entry.offset, expected.len()).map_err(ContentFault::Read)?;
+        if found != expected {
+            return Err(ContentFault::Frame("its local header differs from its directory entry"));
+        }
+        let deflated = entry.header.method == Method::Deflated;
+        Ok(Self {
+            evidence,
+            next: entry.offset.saturating_add(expected.len() as u64),
+            compressed_left: entry.sizes.compressed,
+            inflate: deflated.then(|| Decompress::new(false)),
+            window: Vec::new(),
+            at: 0,
+            hasher: Sha256::new(),
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+            ended: false,
+            fault: None,
+            entry: entry.clone(),
+        })
+    }
+
+    /// Reads what is left, then checks stream end, size, CRC-32 and descriptor.
+    pub fn finish(mut self) -> Result<MemberTotals, ContentFault> {
+        let mut rest = vec![0; WINDOW];
+        while self.read(&mut rest).map_err(ContentFault::Read)? > 0 {}
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if self.size != self.entry.sizes.size {
+            return Err(ContentFault::Content("its content is shorter than stated"));
+        }
+        if self.crc.finalize() != self.entry.sizes.crc32 {
+            return Err(ContentFault::Content("its content does not have the stated CRC-32"));
+        }
+        let expected = self.entry.descriptor();
+        if self.evidence.range(self.next, expected.len()).map_err(ContentFault::Read)? != expected {
+            return Err(ContentFault::Frame("its data descriptor differs from its directory entry"));
+        }
+        Ok(MemberTotals { size: self.size, sha256: self.hasher.into() })
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        let wanted = self.compressed_left.min(WINDOW as u64);
+        self.window.resize(usize::try_from(wanted).unwrap_or(WINDOW), 0);
+        let read = self.evidence.read_at(&mut self.window, self.next)?;
+        self.window.truncate(read);
+        self.at = 0;
+        self.next += read as u64;
+        self.compressed_left -= read as u64;
+        if read == 0 && wanted > 0 {
+            self.compressed_left = 0;
+            self.end_with("the file ends within its content");
+        }
+        Ok(())
+    }
+
+    fn end_with(&mut self, what: &'static str) {
+        self.fault.get_or_insert(ContentFault::Content(what));
+        self.ended = true;
+    }
+
+    /// Some content into `out`; zero only when nothing more comes.
+    fn advance(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.ended {
+            if self.at == self.window.len() && self.compressed_left > 0 {
+                self.refill()?;
+                continue;
+            }
+            let input = self.window.get(self.at..).unwrap_or_default();
+            let Some(inflate) = &mut self.inflate else {
+                let taken = input.len().min(out.len());
+                if let (Some(to), Some(from)) = (out.get_mut(..taken), input.get(..taken)) {
+                    to.copy_from_slice(from);
+                }
+                self.at += taken;
+                self.ended = self.at == self.window.len() && self.compressed_left == 0;
+                return Ok(taken);
+            };
+            let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
+            let status = inflate.decompress(input, out, FlushDecompress::None);
+            let taken = usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
+            let made = usize::try_from(inflate.total_out() - before_out).unwrap_or(usize::MAX);
+            self.at = self.at.saturating_add(taken).min(self.window.len());
+            let input_left = self.at < self.window.len() || self.compressed_left > 0;
+            match status {
+                Ok(Status::StreamEnd) if input_left => self.end_with("bytes follow the end of its deflate stream"),
+                Ok(Status::StreamEnd) => self.ended = true,
+                Ok(_) if made == 0 && taken == 0 && !input_left => self.end_with("its deflate stream is cut off"),
+                Ok(_) => {}
+                Err(_) => self.end_with("its deflate stream is broken"),
+            }
+            if made > 0 {
+                return Ok(made);
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Read for MemberReader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let made = match self.advance(out) {
+            Ok(made) => made,
+            Err(error) => {
+                self.fault = Some(ContentFault::Read(io::Error::new(error.kind(), error.to_string())));
+                self.ended = true;
+                return Err(error);
+            }
+        };
+        let content = out.get(..made).unwrap_or_default();
+        self.size += made as u64;
+        if self.size > self.entry.sizes.size {
+            // Never inflated past what was stated: a bomb ends here.
+            self.end_with("its content is longer than stated");
+            return Ok(0);
+        }
+        self.hasher.update(content);
+        self.crc.update(content);
+        Ok(made)
+    }
+}
+
+/// Lines of a member, each of bounded length.
+pub struct Lines<'e> {
+    reader: BufReader<MemberReader<'e>>,
+    line: Vec<u8>,
+}
+
+/// A line that cannot be handed out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LineFault {
+    /// Longer than a line may be.
+    TooLong,
+    /// The last line has no newline.
+    Unterminated,
+}
+
+impl<'e> Lines<'e> {
+    /// The lines of a member.
+    pub fn new(reader: MemberReader<'e>) -> Self {
+        Self { reader: BufReader::with_capacity(WINDOW, reader), line: Vec::new() }
+    }
+
+    /// The next line without its newline.
+    pub fn next_line(&mut self) -> Result<Option<&[u8]>, LineFault> {
+        self.line.clear();
+        let mut bounded = (&mut self.reader).take(MAX_LINE as u64 + 1);
+        // A read error is kept by the member's own reader and told by `finish`.
+        let read = bounded.read_until(b'\n', &mut self.line).unwrap_or(0);
+        match self.line.split_last() {
+            None => Ok(None),
+            Some((b'\n', line)) => Ok(Some(line)),
+            Some(_) if read > MAX_LINE => Err(LineFault::TooLong),
+            Some(_) => Err(LineFault::Unterminated),
+        }
+    }
+
+    /// Reads what is left and checks the member.
+    pub fn finish(self) -> Result<MemberTotals, ContentFault> {
+        self.reader.into_inner().finish()
+    }
+}
