@@ -46,7 +46,9 @@ impl BagInfo {
     /// Renders the file.
     pub fn render(&self) -> String {
         let time = match self.timestamp_authorities.as_slice() {
-            [] => "no trusted timestamp was asked for; the time of sealing rests on the host's clock".to_owned(),
+            [] => {
+                "no trusted timestamp was asked for; the time of sealing rests on the host's clock".to_owned()
+            }
             asked => format!("a trusted timestamp is asked for from {}", asked.join(" ")),
         };
         let exercise = if self.exercise { "Holdfast-Exercise: true\n" } else { "" };
@@ -67,7 +69,13 @@ mod tests {
         let digest = Sha256Digest::of(b"x");
         let line = manifest_line(&digest, "data/fs/a b");
         assert_eq!(parse_manifest_line(line.trim_end()), Some((digest, "data/fs/a b")));
-        for bad in ["", "abc  d", &format!("{digest} data/a"), &format!("{digest} *data/a"), &format!("{digest}   data/a")] {
+        for bad in [
+            "",
+            "abc  d",
+            &format!("{digest} data/a"),
+            &format!("{digest} *data/a"),
+            &format!("{digest}   data/a"),
+        ] {
             assert_eq!(parse_manifest_line(bad), None, "{bad}");
         }
     }

@@ -197,7 +197,12 @@ impl MemberHeader {
         let shown = |value: u64| if self.zip64 { SATURATED } else { narrow(value) };
         let (time, date) = self.modified.dos();
         let mut out = Bytes(Vec::with_capacity(LOCAL_FIXED + self.name.len() + extra.0.len()));
-        out.u32(LOCAL).u16(self.version_needed()).u16(self.flags()).u16(self.method_number()).u16(time).u16(date);
+        out.u32(LOCAL)
+            .u16(self.version_needed())
+            .u16(self.flags())
+            .u16(self.method_number())
+            .u16(time)
+            .u16(date);
         out.u32(known.crc32).u32(shown(known.compressed)).u32(shown(known.size));
         out.u16(length(self.name.as_bytes())).u16(length(&extra.0));
         out.0.extend(self.name.as_bytes());
@@ -234,7 +239,11 @@ impl MemberHeader {
         let shown = |value: u64| if self.zip64 { SATURATED } else { narrow(value) };
         let (time, date) = self.modified.dos();
         let mut out = Bytes(Vec::with_capacity(CENTRAL_FIXED + self.name.len() + extra.0.len()));
-        out.u32(CENTRAL).u16(MADE_BY_UNIX).u16(self.version_needed()).u16(self.flags()).u16(self.method_number());
+        out.u32(CENTRAL)
+            .u16(MADE_BY_UNIX)
+            .u16(self.version_needed())
+            .u16(self.flags())
+            .u16(self.method_number());
         out.u16(time).u16(date).u32(sizes.crc32).u32(shown(sizes.compressed)).u32(shown(sizes.size));
         out.u16(length(self.name.as_bytes())).u16(length(&extra.0)).u16(0).u16(0).u16(0);
         out.u32(EXTERNAL_ATTRIBUTES).u32(narrow(offset));
@@ -329,7 +338,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The parts that both headers share; `method_at` is where the method stands.
-    fn header(&self, method_at: usize, name_at: usize, name_len: usize, extra_len: usize) -> Result<MemberHeader, ContainerError> {
+    fn header(
+        &self,
+        method_at: usize,
+        name_at: usize,
+        name_len: usize,
+        extra_len: usize,
+    ) -> Result<MemberHeader, ContainerError> {
         let form = ContainerError::Form(self.of);
         let method = match self.u16(method_at)? {
             0 => Method::Stored,
@@ -372,7 +387,14 @@ impl Directory {
             out.u32(LOCATOR64).u32(0).u64(self.offset.saturating_add(self.bytes)).u32(1);
         }
         let count = u16::try_from(self.entries).unwrap_or(u16::MAX);
-        out.u32(END).u16(0).u16(0).u16(count).u16(count).u32(narrow(self.bytes)).u32(narrow(self.offset)).u16(0);
+        out.u32(END)
+            .u16(0)
+            .u16(0)
+            .u16(count)
+            .u16(count)
+            .u32(narrow(self.bytes))
+            .u32(narrow(self.offset))
+            .u16(0);
         out.0
     }
 
@@ -387,7 +409,9 @@ impl Directory {
         }
         let end64 = end.checked_sub(76).filter(|end64| at.u32(*end64) == Ok(END64));
         let directory = match end64 {
-            Some(from) => Self { entries: at.u64(from + 24)?, bytes: at.u64(from + 40)?, offset: at.u64(from + 48)? },
+            Some(from) => {
+                Self { entries: at.u64(from + 24)?, bytes: at.u64(from + 40)?, offset: at.u64(from + 48)? }
+            }
             None => Self {
                 entries: u64::from(at.u16(end + 8)?),
                 bytes: u64::from(at.u32(end + 12)?),
@@ -395,7 +419,10 @@ impl Directory {
             },
         };
         let rendered = directory.render_end();
-        let fills = directory.offset.checked_add(directory.bytes).and_then(|sum| sum.checked_add(rendered.len() as u64));
+        let fills = directory
+            .offset
+            .checked_add(directory.bytes)
+            .and_then(|sum| sum.checked_add(rendered.len() as u64));
         if fills != Some(file_len) || !tail.ends_with(&rendered) {
             return Err(ContainerError::Form(of));
         }
@@ -408,20 +435,29 @@ mod tests {
     use super::*;
 
     fn header(zip64: bool, method: Method) -> MemberHeader {
-        MemberHeader { name: "p/data/fs/etc/passwd".into(), modified: ZipTime::nearest(1_764_000_000), method, zip64 }
+        MemberHeader {
+            name: "p/data/fs/etc/passwd".into(),
+            modified: ZipTime::nearest(1_764_000_000),
+            method,
+            zip64,
+        }
     }
 
     #[test]
     fn headers_read_back_what_was_rendered() {
         let sizes = MemberSizes { crc32: 7, compressed: 90, size: 400 };
-        for (zip64, method) in [(false, Method::Deflated), (true, Method::Deflated), (false, Method::Stored)] {
+        for (zip64, method) in [(false, Method::Deflated), (true, Method::Deflated), (false, Method::Stored)]
+        {
             let header = header(zip64, method);
             let known = (method == Method::Stored).then_some(sizes);
             let local = header.render_local(known.as_ref());
             assert_eq!(MemberHeader::parse_local(&local), Ok((header.clone(), known, local.len())));
             for offset in [0, 0xffff_fffe, 0xffff_ffff, 1 << 40] {
                 let central = header.render_central(&sizes, offset);
-                assert_eq!(MemberHeader::parse_central(&central), Ok((header.clone(), sizes, offset, central.len())));
+                assert_eq!(
+                    MemberHeader::parse_central(&central),
+                    Ok((header.clone(), sizes, offset, central.len()))
+                );
             }
         }
     }

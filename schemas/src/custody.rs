@@ -104,7 +104,13 @@ pub enum CustodyEvent {
 
 impl CustodyEntry {
     /// An entry of `event` with everything else unsaid.
-    pub fn new(event: CustodyEvent, seq: u64, prev: Sha256Digest, occurred_at: UtcTime, recorded_at: UtcTime) -> Self {
+    pub fn new(
+        event: CustodyEvent,
+        seq: u64,
+        prev: Sha256Digest,
+        occurred_at: UtcTime,
+        recorded_at: UtcTime,
+    ) -> Self {
         Self {
             seq,
             prev,

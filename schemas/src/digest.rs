@@ -26,7 +26,13 @@ impl Sha256Digest {
     /// 128 bits are left; what is signed and compared by the programs is always the whole digest.
     pub fn spoken(&self) -> String {
         let digits = self.to_string();
-        digits.as_bytes().chunks(4).take(8).map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(" ")
+        digits
+            .as_bytes()
+            .chunks(4)
+            .take(8)
+            .map(|group| String::from_utf8_lossy(group))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -77,7 +83,10 @@ impl FromStr for Sha256Digest {
         }
         let mut bytes = [0u8; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair.iter().try_fold(0u8, |value, digit| Some(value << 4 | nibble(*digit)?)).ok_or(NotADigest)?;
+            *byte = pair
+                .iter()
+                .try_fold(0u8, |value, digit| Some(value << 4 | nibble(*digit)?))
+                .ok_or(NotADigest)?;
         }
         Ok(Self(bytes))
     }

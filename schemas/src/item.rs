@@ -216,7 +216,9 @@ impl ItemRecord {
         let content = [self.member.is_some(), self.size.is_some(), self.sha256.is_some()];
         let expected = self.outcome.has_content().unwrap_or(self.member.is_some());
         if content != [expected; 3] {
-            return Err(RecordError::new("member, size and sha256 stand exactly where the outcome has content"));
+            return Err(RecordError::new(
+                "member, size and sha256 stand exactly where the outcome has content",
+            ));
         }
         if let Some(member) = &self.member {
             check_payload_name(member)?;
@@ -237,7 +239,8 @@ impl ItemRecord {
         {
             return Err(RecordError::new("reading finished before it started"));
         }
-        let must_explain = matches!(self.outcome, Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit);
+        let must_explain =
+            matches!(self.outcome, Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit);
         if must_explain && self.error.is_none() {
             return Err(RecordError::new("the outcome needs an error text"));
         }

@@ -48,7 +48,9 @@ pub fn write_record<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
 
 /// Reads any JSON value from exactly `bytes`, refusing duplicate keys.
 pub fn read_value(bytes: &[u8]) -> Result<Value, RecordError> {
-    serde_json::from_slice::<ExactValue>(bytes).map(|exact| exact.0).map_err(|error| RecordError(error.to_string()))
+    serde_json::from_slice::<ExactValue>(bytes)
+        .map(|exact| exact.0)
+        .map_err(|error| RecordError(error.to_string()))
 }
 
 struct ExactValue(Value);

@@ -5,12 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::cast_possible_truncation))]
 
-pub mod collection;
-pub mod item;
 pub mod action;
-pub mod seal;
+pub mod collection;
 pub mod custody;
+pub mod item;
 pub mod report;
+pub mod seal;
 
 pub mod bag;
 pub mod container;

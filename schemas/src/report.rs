@@ -217,6 +217,11 @@ impl Report {
 
     /// How an axis stands: as its worst finding; unknown where nothing was found at all.
     pub fn axis_status(findings: &[Finding], axis: Axis) -> Status {
-        findings.iter().filter(|finding| finding.axis == axis).map(|finding| finding.status).max().unwrap_or(Status::Unknown)
+        findings
+            .iter()
+            .filter(|finding| finding.axis == axis)
+            .map(|finding| finding.status)
+            .max()
+            .unwrap_or(Status::Unknown)
     }
 }

@@ -73,7 +73,11 @@ impl SealStatement {
         }
         let plain = |url: &String| {
             let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['@', '?', '#']) && rest.bytes().all(|byte| byte.is_ascii_graphic()))
+            rest.is_some_and(|rest| {
+                !rest.is_empty()
+                    && !rest.contains(['@', '?', '#'])
+                    && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            })
         };
         if !self.timestamp_authorities.iter().all(plain) {
             return Err(RecordError::new("a timestamp authority is no plain http or https address"));
@@ -86,7 +90,8 @@ impl Signer {
     /// The announced key.
     pub fn key(&self) -> Result<PublicKey, RecordError> {
         let key = PublicKey::from_openssh_line(&self.public_key);
-        let key = key.map_err(|error| RecordError::new(format!("public_key of the {}: {error}", self.role)))?;
+        let key =
+            key.map_err(|error| RecordError::new(format!("public_key of the {}: {error}", self.role)))?;
         if key.to_openssh() == self.public_key {
             Ok(key)
         } else {

@@ -107,7 +107,10 @@ fn verify_all(args: &VerifyArgs) -> Result<u8, Failure> {
 fn open_trust(folder: &Path) -> Result<Trust, Failure> {
     Trust::open(folder).map_err(|error| Failure {
         status: USAGE,
-        message: format!("cannot read the trust folder {}: {error}; give the folder that holds allowed_signers", shown(folder)),
+        message: format!(
+            "cannot read the trust folder {}: {error}; give the folder that holds allowed_signers",
+            shown(folder)
+        ),
     })
 }
 
@@ -140,7 +143,10 @@ fn open_ledger(package: &Path, named: Option<&Path>) -> Result<Option<File>, Fai
     match File::open(&path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
-        Err(error) => Err(Failure { status: USAGE, message: format!("cannot open the ledger {}: {error}", shown(&path)) }),
+        Err(error) => Err(Failure {
+            status: USAGE,
+            message: format!("cannot open the ledger {}: {error}", shown(&path)),
+        }),
     }
 }
 
@@ -166,10 +172,13 @@ fn shown(path: &Path) -> String {
 fn now() -> UtcTime {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or_default();
-    UtcTime::from_unix(seconds, since_epoch.subsec_nanos()).or_else(|| UtcTime::from_unix(0, 0)).expect("the epoch is a time")
+    UtcTime::from_unix(seconds, since_epoch.subsec_nanos())
+        .or_else(|| UtcTime::from_unix(0, 0))
+        .expect("the epoch is a time")
 }
 
 fn parse_time(text: &str) -> Result<UtcTime, String> {
-    let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| "give a time like 2026-11-24T15:04:05Z".to_owned())?;
+    let time = chrono::DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "give a time like 2026-11-24T15:04:05Z".to_owned())?;
     Ok(UtcTime::from(time.to_utc()))
 }

@@ -46,7 +46,11 @@ impl Trust {
     }
 
     /// Reads the three files' bytes.
-    pub fn from_files(allowed_signers: Option<&[u8]>, revoked_keys: Option<&[u8]>, roots: Option<&[u8]>) -> Self {
+    pub fn from_files(
+        allowed_signers: Option<&[u8]>,
+        revoked_keys: Option<&[u8]>,
+        roots: Option<&[u8]>,
+    ) -> Self {
         let mut problems = Vec::new();
         let mut note = |name: &str, error: String| problems.push(format!("{name}: {error}"));
         let trust = Self {

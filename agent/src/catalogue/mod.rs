@@ -194,7 +194,8 @@ impl Definition {
         }
         for path in self.paths.iter().chain(&self.exclude) {
             let checked = pattern::expand(path, &["/home/examiner"]);
-            let tried = checked.and_then(|paths| paths.iter().try_for_each(|path| Pattern::parse(path).map(drop)));
+            let tried =
+                checked.and_then(|paths| paths.iter().try_for_each(|path| Pattern::parse(path).map(drop)));
             tried.map_err(|error| format!("artifact {}, path {path:?}: {error}", self.name))?;
         }
         Ok(())
@@ -230,7 +231,8 @@ mod tests {
         let catalogue = Catalogue::built_in().expect("the built-in files are good");
         assert!(catalogue.profile("triage").expect("the default").live_state);
         for definition in catalogue.definitions() {
-            let used = catalogue.profiles().iter().any(|profile| profile.artifacts.contains(&definition.name));
+            let used =
+                catalogue.profiles().iter().any(|profile| profile.artifacts.contains(&definition.name));
             assert!(used, "{} is in no profile", definition.name);
         }
     }

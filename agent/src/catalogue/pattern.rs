@@ -56,7 +56,9 @@ pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<String>, PatternE
         return Err(PatternError::Variable(variable.get(..end).unwrap_or_default().to_owned()));
     }
     match path.strip_prefix(HOME) {
-        Some(below) => Ok(homes.iter().map(|home| format!("{}{below}", escape(home.trim_end_matches('/')))).collect()),
+        Some(below) => {
+            Ok(homes.iter().map(|home| format!("{}{below}", escape(home.trim_end_matches('/')))).collect())
+        }
         None if path.contains(HOME) => Err(PatternError::Relative),
         None => Ok(vec![path.to_owned()]),
     }
@@ -100,7 +102,9 @@ impl Component {
         match text {
             "." | ".." => Err(PatternError::Dots),
             "**" => Ok(Self::AnyDepth),
-            _ if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) => Ok(Self::Literal(text.as_bytes().to_vec())),
+            _ if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) => {
+                Ok(Self::Literal(text.as_bytes().to_vec()))
+            }
             _ => {
                 let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
                 let glob = glob.map_err(|error| PatternError::Glob {

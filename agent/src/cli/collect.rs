@@ -8,7 +8,9 @@ use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigg
 
 use super::{CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, print, say};
 use crate::catalogue::{Catalogue, Definition};
-use crate::collect::{CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables};
+use crate::collect::{
+    CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables,
+};
 use crate::package::Destination;
 use crate::seal::{AuthorityUrl, ExaminerKey, Passphrase, SealingKeys};
 
@@ -22,11 +24,8 @@ pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
     let progress = Progress::new(mode(args.progress));
     warn_of_limits(&request);
     let summary = collect(&request, keys, &progress, &stop).map_err(failure)?;
-    let text = if args.json {
-        serde_json::to_string_pretty(&summary).map_err(fault)?
-    } else {
-        summary.to_string()
-    };
+    let text =
+        if args.json { serde_json::to_string_pretty(&summary).map_err(fault)? } else { summary.to_string() };
     match &request.destination {
         Destination::Folder(_) => print(&text)?,
         // Standard output carries the package.
@@ -68,7 +67,11 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
     })
 }
 
-fn select(args: &CollectArgs, catalogue: &Catalogue, added: &[String]) -> Result<(String, bool, Vec<Definition>), Failure> {
+fn select(
+    args: &CollectArgs,
+    catalogue: &Catalogue,
+    added: &[String],
+) -> Result<(String, bool, Vec<Definition>), Failure> {
     let chosen = |names: &[String]| {
         let definitions = names.iter().map(|name| catalogue.definition(name).cloned());
         definitions.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)
@@ -77,7 +80,8 @@ fn select(args: &CollectArgs, catalogue: &Catalogue, added: &[String]) -> Result
         let profile = catalogue.profile(&args.profile).map_err(Failure::usage)?;
         let mut definitions = chosen(&profile.artifacts)?;
         // What is brought along is meant to be captured.
-        let extra: Vec<String> = added.iter().filter(|name| !profile.artifacts.contains(name)).cloned().collect();
+        let extra: Vec<String> =
+            added.iter().filter(|name| !profile.artifacts.contains(name)).cloned().collect();
         definitions.extend(chosen(&extra)?);
         return Ok((profile.name.clone(), profile.live_state, definitions));
     }
@@ -147,12 +151,16 @@ fn mode(choice: ProgressChoice) -> ProgressMode {
 
 fn warn_of_limits(request: &Request) {
     if !rustix::process::geteuid().is_root() {
-        say("holdfast-agent: not running as root: files and processes of other users will be missing, and each is named");
+        say(
+            "holdfast-agent: not running as root: files and processes of other users will be missing, and each is named",
+        );
     }
     if let Destination::Folder(folder) = &request.destination
         && crate::source::same_volume_as_root(folder)
     {
-        say("holdfast-agent: the output lies on this host's own disk and may overwrite deleted evidence; external media is better");
+        say(
+            "holdfast-agent: the output lies on this host's own disk and may overwrite deleted evidence; external media is better",
+        );
     }
 }
 
@@ -171,7 +179,10 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         _ => return Err("a size is a number with K, M, G or T behind it".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "a size begins with a number".to_owned())?;
-    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(|| "the size is out of range".to_owned())
+    number
+        .checked_mul(1 << shift)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "the size is out of range".to_owned())
 }
 
 #[cfg(test)]

@@ -12,11 +12,14 @@ use crate::seal::make_examiner_key;
 pub(super) fn run(args: &InitArgs) -> Result<u8, Failure> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"@._+-".contains(&byte);
     if args.principal.is_empty() || !args.principal.bytes().all(allowed) {
-        return Err(Failure::usage("a principal is made of ASCII letters, digits and @ . _ + -, such as an e-mail address"));
+        return Err(Failure::usage(
+            "a principal is made of ASCII letters, digits and @ . _ + -, such as an e-mail address",
+        ));
     }
     let passphrase = passphrase(args)?;
     let comment = format!("{} (holdfast examiner)", args.principal);
-    let public = make_examiner_key(&args.output, &comment, passphrase.as_ref().map(|text| text.as_str())).map_err(Failure::usage)?;
+    let public = make_examiner_key(&args.output, &comment, passphrase.as_ref().map(|text| text.as_str()))
+        .map_err(Failure::usage)?;
     say(&format!(
         "Made {} and {}.pub, fingerprint {}.",
         args.output.display(),
@@ -26,8 +29,14 @@ pub(super) fn run(args: &InitArgs) -> Result<u8, Failure> {
     if passphrase.is_none() {
         say("The key is not encrypted: keep it where nobody else can read it.");
     }
-    say("Hand the next line to whoever keeps your organisation's allowed_signers file, and let them compare the fingerprint with you by voice:");
-    print(&format!("{} namespaces=\"{NAMESPACE_SEAL},{NAMESPACE_CUSTODY}\" {}", args.principal, public.to_openssh()))?;
+    say(
+        "Hand the next line to whoever keeps your organisation's allowed_signers file, and let them compare the fingerprint with you by voice:",
+    );
+    print(&format!(
+        "{} namespaces=\"{NAMESPACE_SEAL},{NAMESPACE_CUSTODY}\" {}",
+        args.principal,
+        public.to_openssh()
+    ))?;
     Ok(0)
 }
 
@@ -46,7 +55,9 @@ fn passphrase(args: &InitArgs) -> Result<Option<Zeroizing<String>>, Failure> {
         return Ok(Some(Zeroizing::new(line.to_owned())));
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("no terminal to ask for a passphrase on; give --passphrase-file or --no-passphrase"));
+        return Err(Failure::usage(
+            "no terminal to ask for a passphrase on; give --passphrase-file or --no-passphrase",
+        ));
     }
     let ask = |prompt| rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(Failure::usage);
     let first = ask("New passphrase: ")?;

@@ -236,6 +236,10 @@ fn say(text: &str) {
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    written.map_err(|error| Failure { status: FAULT, message: format!("cannot write to standard output: {error}") })
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    written.map_err(|error| Failure {
+        status: FAULT,
+        message: format!("cannot write to standard output: {error}"),
+    })
 }

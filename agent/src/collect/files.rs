@@ -66,8 +66,11 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let patterns = definition.patterns(&homes).map_err(invalid)?;
         let exclusions = definition.exclusions(&homes).map_err(invalid)?;
-        let artifact =
-            Artifact { name: definition.name.clone(), exclusions, exclude_why: definition.exclude_why.clone() };
+        let artifact = Artifact {
+            name: definition.name.clone(),
+            exclusions,
+            exclude_why: definition.exclude_why.clone(),
+        };
         let root = Folder::root()?;
         for pattern in &patterns {
             if !self.descend(&root, &pattern.components, &artifact, 0)? {
@@ -79,7 +82,13 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     }
 
     /// Goes down from `folder`; returns whether anything was found, refusals included.
-    fn descend(&mut self, folder: &Folder, components: &[Component], artifact: &Artifact, depth: usize) -> Result<bool, Halt> {
+    fn descend(
+        &mut self,
+        folder: &Folder,
+        components: &[Component],
+        artifact: &Artifact,
+        depth: usize,
+    ) -> Result<bool, Halt> {
         let Some((first, rest)) = components.split_first() else { return Ok(false) };
         match first {
             Component::Literal(name) => match folder.look(name) {
@@ -103,7 +112,9 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             Component::AnyDepth => {
                 let here = !rest.is_empty() && self.descend(folder, rest, artifact, depth)?;
                 let below = self.each_entry(folder, artifact, |search, name| match folder.look(name) {
-                    Ok(looked) if rest.is_empty() => search.matched(folder, name, &looked, components, artifact, depth),
+                    Ok(looked) if rest.is_empty() => {
+                        search.matched(folder, name, &looked, components, artifact, depth)
+                    }
                     Ok(looked) if looked.kind == ItemKind::Directory => {
                         search.enter(folder, name, &looked, components, artifact, depth)
                     }
@@ -201,14 +212,26 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         }
     }
 
-    fn vanished(&mut self, folder: &Folder, name: &[u8], artifact: &Artifact, error: io::Error) -> Result<bool, Halt> {
+    fn vanished(
+        &mut self,
+        folder: &Folder,
+        name: &[u8],
+        artifact: &Artifact,
+        error: io::Error,
+    ) -> Result<bool, Halt> {
         let path = folder.join(name);
         self.fail(artifact, Failure { path: &path, looked: None, error })?;
         Ok(true)
     }
 
     /// Collects or records one entry, unless an earlier artifact already did.
-    fn visit(&mut self, folder: &Folder, name: &[u8], looked: &Looked, artifact: &Artifact) -> Result<(), Halt> {
+    fn visit(
+        &mut self,
+        folder: &Folder,
+        name: &[u8],
+        looked: &Looked,
+        artifact: &Artifact,
+    ) -> Result<(), Halt> {
         self.session.check()?;
         let path = folder.join(name);
         if !self.seen.insert(self.hasher.hash_one(&path)) {
@@ -218,7 +241,12 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             return self.skip(&path, looked, artifact, "this collection's own output");
         }
         if looked.kind == ItemKind::File && self.session.is_earlier_output(folder, name) {
-            return self.skip(&path, looked, artifact, "an earlier package of this program in its output folder");
+            return self.skip(
+                &path,
+                looked,
+                artifact,
+                "an earlier package of this program in its output folder",
+            );
         }
         if artifact.exclusions.iter().any(|pattern| pattern.matches(&path)) && looked.kind == ItemKind::File {
             let why = artifact.exclude_why.clone().unwrap_or_default();
@@ -245,7 +273,13 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     }
 
     /// Reads a regular file into the package: at most as many bytes as it had when it was looked at.
-    fn read(&mut self, path: &[u8], looked: &Looked, mut source: OpenFile, artifact: &Artifact) -> Result<(), Halt> {
+    fn read(
+        &mut self,
+        path: &[u8],
+        looked: &Looked,
+        mut source: OpenFile,
+        artifact: &Artifact,
+    ) -> Result<(), Halt> {
         let mut metadata = looked.metadata(&self.session.owners);
         metadata.xattrs = source.xattrs();
         let mut record = self.draft(path, artifact, ItemKind::File, Outcome::Collected);
@@ -264,7 +298,8 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             (None, None) if after.is_some() || !whole => Outcome::ChangedWhileRead,
             (None, None) => Outcome::Collected,
         };
-        record.error = copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
+        record.error =
+            copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
         if let Some(content) = copied.content {
             record.member = Some(copied.member);
             record.size = Some(content.size);
@@ -279,7 +314,8 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         let progress = &self.session.progress;
         let free = self.session.space.clone();
         let (member, mut writer) = self.session.package.begin(ROOT, path, looked.modified_seconds(), bound);
-        let mut limit = (bound < looked.size).then_some("cut at the size limit for one file (--max-file-size)");
+        let mut limit =
+            (bound < looked.size).then_some("cut at the size limit for one file (--max-file-size)");
         let mut error = None;
         loop {
             let until = writer.size().saturating_add(STRETCH).min(bound);

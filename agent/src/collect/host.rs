@@ -67,7 +67,8 @@ fn virtualisation() -> Option<String> {
 fn line(path: &str) -> Option<String> {
     let text = source::kernel_text(path).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().next()?.trim_matches(|character: char| character.is_whitespace() || character == '\0');
+    let line =
+        text.lines().next()?.trim_matches(|character: char| character.is_whitespace() || character == '\0');
     (!line.is_empty()).then(|| line.to_owned())
 }
 
@@ -87,8 +88,15 @@ pub(super) fn this_program() -> Tool {
         name: "holdfast-agent".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sha256: own_digest().ok(),
-        build: format!("{} {}", std::env::consts::ARCH, if cfg!(debug_assertions) { "debug" } else { "release" }),
-        arguments: std::env::args_os().skip(1).map(|argument| recordable(&argument.to_string_lossy())).collect(),
+        build: format!(
+            "{} {}",
+            std::env::consts::ARCH,
+            if cfg!(debug_assertions) { "debug" } else { "release" }
+        ),
+        arguments: std::env::args_os()
+            .skip(1)
+            .map(|argument| recordable(&argument.to_string_lossy()))
+            .collect(),
         privileges: format!(
             "uid {}, effective uid {}, effective capabilities {}",
             rustix::process::getuid().as_raw(),
@@ -139,7 +147,10 @@ mod tests {
 
     #[test]
     fn an_address_is_recorded_without_its_query() {
-        assert_eq!(recordable("http://tsa.example.gov/x?token=secret"), "http://tsa.example.gov/x?[not recorded]");
+        assert_eq!(
+            recordable("http://tsa.example.gov/x?token=secret"),
+            "http://tsa.example.gov/x?[not recorded]"
+        );
         assert_eq!(recordable("--path=/var/log/a?.log"), "--path=/var/log/a?.log");
     }
 }

@@ -29,8 +29,12 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
     session.check()?;
     session.progress.artifact(table.name);
     let started = clock::now();
-    let (member, mut writer) =
-        session.package.begin("data/state", format!("{}.jsonl", table.name).as_bytes(), started.unix_seconds(), 0);
+    let (member, mut writer) = session.package.begin(
+        "data/state",
+        format!("{}.jsonl", table.name).as_bytes(),
+        started.unix_seconds(),
+        0,
+    );
     let mut rows = TableCapture::new(&mut writer);
     let result = (table.capture)(&mut rows);
     let captured = rows.finish();
@@ -68,10 +72,12 @@ fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> 
 fn keep_raw(session: &mut Session<'_>, table: &Table, raw: &RawText) -> Result<(), Halt> {
     let now = clock::now();
     let bound = raw.bytes.len() as u64;
-    let (member, mut writer) = session.package.begin("data/raw", raw.path.as_bytes(), now.unix_seconds(), bound);
+    let (member, mut writer) =
+        session.package.begin("data/raw", raw.path.as_bytes(), now.unix_seconds(), bound);
     writer.read_from(&mut raw.bytes.as_slice(), bound)?;
     let content = writer.finish()?;
-    let mut record = session.draft(table.name, ItemKind::KernelText, EvidenceRoute::Copied, Outcome::Collected);
+    let mut record =
+        session.draft(table.name, ItemKind::KernelText, EvidenceRoute::Copied, Outcome::Collected);
     record.source_path = Some(raw.path.clone());
     record.source_path_raw = Some(Base64Bytes(raw.path.clone().into_bytes()));
     hold(&mut record, member, content);

@@ -78,7 +78,12 @@ struct Session<'p> {
 }
 
 /// Collects and seals.
-pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: &StopSignal) -> Result<Summary, CollectError> {
+pub fn collect(
+    request: &Request,
+    keys: SealingKeys,
+    progress: &Progress,
+    stop: &StopSignal,
+) -> Result<Summary, CollectError> {
     let start = clock::reading();
     let id = collection_id(&start)?;
     let name = package_name(request.details.case.as_deref(), &start, &id);
@@ -89,7 +94,9 @@ pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: 
     let (halted, access_times_changed) = match outcome {
         Ok(access_times_changed) => (None, access_times_changed),
         Err((Halt::Stop(interruption), access_times_changed)) => (Some(interruption), access_times_changed),
-        Err((Halt::Package(error), _)) => return Err(interrupted(session.package, error, &request.destination, &name)),
+        Err((Halt::Package(error), _)) => {
+            return Err(interrupted(session.package, error, &request.destination, &name));
+        }
     };
     collection.interruptions.extend(halted);
     progress.artifact("sealing");
@@ -104,10 +111,11 @@ pub fn collect(request: &Request, keys: SealingKeys, progress: &Progress, stop: 
     let (payload_bytes, exceptions) = (session.package.totals().bytes, session.exceptions);
     let advice = |error| CollectError::Interrupted { error, advice: advice(&request.destination, &name) };
     let tagged = session.package.finish(&collection, keys.timestamp_authorities()).map_err(advice)?;
-    let sealed = seal::seal(tagged, &collection, keys, &request.destination, &name).map_err(|error| match error {
-        seal::SealError::Package(error) => advice(error),
-        other => CollectError::Seal(other),
-    })?;
+    let sealed =
+        seal::seal(tagged, &collection, keys, &request.destination, &name).map_err(|error| match error {
+            seal::SealError::Package(error) => advice(error),
+            other => CollectError::Seal(other),
+        })?;
     progress.finish();
     Ok(Summary::new(&collection, sealed, payload_bytes, exceptions))
 }
@@ -162,7 +170,13 @@ fn absent_home(session: &mut Session<'_>, home: &str) -> Result<(), Halt> {
 
 impl Session<'_> {
     /// A record with nothing in it yet but what every record has.
-    fn draft(&self, artifact: &str, kind: ItemKind, evidence_route: EvidenceRoute, outcome: Outcome) -> Box<ItemRecord> {
+    fn draft(
+        &self,
+        artifact: &str,
+        kind: ItemKind,
+        evidence_route: EvidenceRoute,
+        outcome: Outcome,
+    ) -> Box<ItemRecord> {
         let mut salt = [0u8; 16];
         // Randomness was had when the collection began; a kernel does not lose it again.
         getrandom::fill(&mut salt).expect("the kernel's random source stays open");
@@ -208,7 +222,10 @@ impl Session<'_> {
             })
         };
         if self.stop.is_set() {
-            return Err(stopped("stopped by a signal", "what had not been looked for by then was not collected"));
+            return Err(stopped(
+                "stopped by a signal",
+                "what had not been looked for by then was not collected",
+            ));
         }
         self.visits += 1;
         if self.visits % 64 == 1 && self.space.is_short() {
@@ -325,7 +342,12 @@ fn package_name(case: Option<&str>, start: &ClockReading, id: &str) -> String {
     format!("{}_{}_{tail}", case.unwrap_or("unassigned"), start.utc.basic())
 }
 
-fn interrupted(package: PackageWriter, error: PackageError, destination: &Destination, name: &str) -> CollectError {
+fn interrupted(
+    package: PackageWriter,
+    error: PackageError,
+    destination: &Destination,
+    name: &str,
+) -> CollectError {
     CollectError::Interrupted { error: package.abandon(error), advice: advice(destination, name) }
 }
 
@@ -341,7 +363,8 @@ fn advice(destination: &Destination, name: &str) -> String {
             )
         }
         Destination::Pipe(_) => {
-            "what was sent until then is not sealed and no package; its receiver must not keep it as one".to_owned()
+            "what was sent until then is not sealed and no package; its receiver must not keep it as one"
+                .to_owned()
         }
     }
 }

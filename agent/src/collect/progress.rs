@@ -42,7 +42,13 @@ impl Progress {
         if mode == ProgressMode::Line {
             line.enable_steady_tick(Duration::from_millis(120));
         }
-        Self { mode, line, read: AtomicU64::new(0), meter: OnceLock::new(), artifact: Mutex::new(String::new()) }
+        Self {
+            mode,
+            line,
+            read: AtomicU64::new(0),
+            meter: OnceLock::new(),
+            artifact: Mutex::new(String::new()),
+        }
     }
 
     /// Shows what the writer has written.

@@ -71,7 +71,9 @@ impl Default for Details {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The case number cannot stand in a file name.
-    #[error("case {0:?} cannot stand in a file name: use 1 to 40 ASCII letters, digits, `-` and `.`, beginning with a letter or digit")]
+    #[error(
+        "case {0:?} cannot stand in a file name: use 1 to 40 ASCII letters, digits, `-` and `.`, beginning with a letter or digit"
+    )]
     Case(String),
 }
 

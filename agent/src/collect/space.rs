@@ -16,9 +16,14 @@ const TO_BEGIN: u64 = 64 << 20;
 pub(super) fn prepare(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("it cannot be created ({error})"))?;
     super::probe(folder).map_err(|error| format!("it cannot be written ({error})"))?;
-    let free = File::open(folder).and_then(|open| source::free_bytes(&open)).map_err(|error| error.to_string())?;
+    let free =
+        File::open(folder).and_then(|open| source::free_bytes(&open)).map_err(|error| error.to_string())?;
     if free < TO_BEGIN {
-        return Err(format!("only {} MiB are free there, and {} MiB are the least", free >> 20, TO_BEGIN >> 20));
+        return Err(format!(
+            "only {} MiB are free there, and {} MiB are the least",
+            free >> 20,
+            TO_BEGIN >> 20
+        ));
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ impl StopSignal {
     /// A wish that SIGINT, SIGTERM and SIGHUP express.
     pub fn from_signals() -> io::Result<Self> {
         let stop = Self::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
             // The first of these two does nothing until the flag is set, so that only a second signal ends the process.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop.0))?;
             signal_hook::flag::register(signal, Arc::clone(&stop.0))?;

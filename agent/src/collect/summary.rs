@@ -87,13 +87,22 @@ impl NamedException {
 }
 
 impl Summary {
-    pub(super) fn new(collection: &Collection, sealed: Sealed, payload_bytes: u64, exceptions: Vec<NamedException>) -> Self {
+    pub(super) fn new(
+        collection: &Collection,
+        sealed: Sealed,
+        payload_bytes: u64,
+        exceptions: Vec<NamedException>,
+    ) -> Self {
         let total = |outcome| collection.counts.iter().map(|counts| counts.count(outcome)).sum();
         let outcomes = Outcome::ALL.map(|outcome| OutcomeCount { outcome, count: total(outcome) });
         Self {
             notices: notices(collection, &sealed),
             time: time(&sealed),
-            signers: sealed.signers.iter().map(|(role, fingerprint)| format!("{role} {fingerprint}")).collect(),
+            signers: sealed
+                .signers
+                .iter()
+                .map(|(role, fingerprint)| format!("{role} {fingerprint}"))
+                .collect(),
             package: sealed.package.as_ref().map(|path| path.display().to_string()),
             package_id: sealed.package_id.to_string(),
             package_sha256: sealed.sha256.to_string(),
@@ -134,19 +143,28 @@ fn notices(collection: &Collection, sealed: &Sealed) -> Vec<String> {
     let mut notices: Vec<String> = collection
         .interruptions
         .iter()
-        .map(|interruption| format!("Collecting ended early, {}: {}.", interruption.reason, interruption.consequence))
+        .map(|interruption| {
+            format!("Collecting ended early, {}: {}.", interruption.reason, interruption.consequence)
+        })
         .collect();
     if let Some(failure) = &sealed.examiner_failure {
-        notices.push(format!("The examiner's key did not sign ({failure}); the package is sealed by its one-time key only."));
+        notices.push(format!(
+            "The examiner's key did not sign ({failure}); the package is sealed by its one-time key only."
+        ));
     }
     for answer in &sealed.timestamps {
         if let Some(failure) = &answer.failure {
             let failure = for_people(failure);
-            notices.push(format!("No timestamp from {}: {failure}. The package is whole without it.", answer.authority));
+            notices.push(format!(
+                "No timestamp from {}: {failure}. The package is whole without it.",
+                answer.authority
+            ));
         }
     }
     if let Err(failure) = &sealed.ledger {
-        notices.push(format!("The custody ledger could not be written ({failure}). The package is whole without it."));
+        notices.push(format!(
+            "The custody ledger could not be written ({failure}). The package is whole without it."
+        ));
     }
     notices
 }
@@ -169,7 +187,9 @@ impl fmt::Display for Summary {
         if self.exercise {
             writeln!(f, "EXERCISE: this is a drill, and the package says so.\n")?;
         }
-        let captured = self.count(Outcome::Collected) + self.count(Outcome::ChangedWhileRead) + self.count(Outcome::TruncatedByLimit);
+        let captured = self.count(Outcome::Collected)
+            + self.count(Outcome::ChangedWhileRead)
+            + self.count(Outcome::TruncatedByLimit);
         writeln!(
             f,
             "Captured {} files and tables, {}, in {:.1} s (profile {}).",
@@ -183,9 +203,12 @@ impl fmt::Display for Summary {
             writeln!(f, "  ! {notice}")?;
         }
         writeln!(f)?;
-        let examiner = self.signers.iter().find_map(|signer| signer.strip_prefix(&format!("{} ", Role::Examiner)));
+        let examiner =
+            self.signers.iter().find_map(|signer| signer.strip_prefix(&format!("{} ", Role::Examiner)));
         match examiner {
-            Some(fingerprint) => writeln!(f, "Signed   by examiner key {fingerprint} and by this collection's one-time key")?,
+            Some(fingerprint) => {
+                writeln!(f, "Signed   by examiner key {fingerprint} and by this collection's one-time key")?
+            }
             None => writeln!(f, "Signed   by this collection's one-time key only (no --key was given)")?,
         }
         for time in &self.time {
@@ -210,16 +233,30 @@ impl Summary {
         let listed = |outcome: &&OutcomeCount| outcome.outcome != Outcome::Collected;
         for counted in self.outcomes.iter().filter(listed) {
             let mark = if counted.outcome.is_exception() { '!' } else { ' ' };
-            writeln!(f, "  {mark} {:>7}  {}", HumanCount(counted.count).to_string(), counted.outcome.in_words())?;
+            writeln!(
+                f,
+                "  {mark} {:>7}  {}",
+                HumanCount(counted.count).to_string(),
+                counted.outcome.in_words()
+            )?;
         }
         for exception in &self.exceptions {
             let reason = exception.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             writeln!(f, "             {}: {}{reason}", exception.outcome.in_words(), exception.path)?;
         }
-        let exceptions: u64 = self.outcomes.iter().filter(|counted| counted.outcome.is_exception()).map(|counted| counted.count).sum();
+        let exceptions: u64 = self
+            .outcomes
+            .iter()
+            .filter(|counted| counted.outcome.is_exception())
+            .map(|counted| counted.count)
+            .sum();
         let named = self.exceptions.len() as u64;
         if exceptions > named {
-            writeln!(f, "             and {} more, each named in items.jsonl", HumanCount(exceptions - named))?;
+            writeln!(
+                f,
+                "             and {} more, each named in items.jsonl",
+                HumanCount(exceptions - named)
+            )?;
         }
         Ok(())
     }

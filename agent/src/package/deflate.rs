@@ -74,7 +74,8 @@ impl Deflater {
         let mut sample = std::mem::take(&mut self.sample);
         sample.clear();
         let last = piece.len() - SAMPLE;
-        let tried: Vec<u8> = [0, last / 2, last].iter().flat_map(|from| &piece[*from..from + SAMPLE]).copied().collect();
+        let tried: Vec<u8> =
+            [0, last / 2, last].iter().flat_map(|from| &piece[*from..from + SAMPLE]).copied().collect();
         self.compress(&tried, Position::Last, &mut sample);
         let shrinks = sample.len() < tried.len() - tried.len() / 30;
         self.sample = sample;
@@ -105,9 +106,14 @@ mod tests {
     fn inflate(stream: &[u8], size: usize) -> Vec<u8> {
         let mut content = Vec::with_capacity(size + 1);
         let mut inflate = Decompress::new(false);
-        let status = inflate.decompress_vec(stream, &mut content, FlushDecompress::Finish).expect("a valid stream");
+        let status =
+            inflate.decompress_vec(stream, &mut content, FlushDecompress::Finish).expect("a valid stream");
         assert_eq!(status, Status::StreamEnd);
-        assert_eq!(usize::try_from(inflate.total_in()).expect("small"), stream.len(), "nothing after the stream");
+        assert_eq!(
+            usize::try_from(inflate.total_in()).expect("small"),
+            stream.len(),
+            "nothing after the stream"
+        );
         content
     }
 

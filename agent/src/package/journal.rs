@@ -102,7 +102,12 @@ impl Journal {
         // Reading through /proc/self/fd reopens the same file, also when its name is gone.
         let mut file = reopen(self.out.get_ref())?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(JournalLines { reader: BufReader::with_capacity(256 * 1024, file), left: self.bytes, kind, line: Vec::new() })
+        Ok(JournalLines {
+            reader: BufReader::with_capacity(256 * 1024, file),
+            left: self.bytes,
+            kind,
+            line: Vec::new(),
+        })
     }
 
     /// Every member so far.

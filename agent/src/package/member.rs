@@ -137,7 +137,10 @@ impl Write for MemberWriter<'_> {
         let room = self.room().map_err(io::Error::other)?;
         let taken = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
         if self.size + taken.len() as u64 > self.most {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more content than the member was announced to have"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "more content than the member was announced to have",
+            ));
         }
         let batch = self.pipeline.batch();
         let before = batch.data.len();

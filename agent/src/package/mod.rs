@@ -124,13 +124,20 @@ impl OwnFiles {
 impl PackageWriter {
     /// Creates output and journal and starts the pipeline with `workers` compressing threads. `context` is the
     /// collection as planned, one JSON text.
-    pub(crate) fn create(destination: &Destination, name: &str, workers: usize, context: &[u8]) -> Result<Self, PackageError> {
+    pub(crate) fn create(
+        destination: &Destination,
+        name: &str,
+        workers: usize,
+        context: &[u8],
+    ) -> Result<Self, PackageError> {
         let journal_path = destination.folder().join(format!("{name}.zip.journal"));
         let journal_file = create_private(&journal_path)?;
         let mut identities = vec![FileIdentity::of(&journal_file)?];
         let volume = journal_file.try_clone()?;
         let (output, package) = match destination {
-            Destination::Folder(folder) => (Output::file(folder, name)?, Some(folder.join(format!("{name}.zip")))),
+            Destination::Folder(folder) => {
+                (Output::file(folder, name)?, Some(folder.join(format!("{name}.zip"))))
+            }
             Destination::Pipe(_) => (Output::pipe(), None),
         };
         if let Output::File { out, .. } = &output {
@@ -175,7 +182,13 @@ impl PackageWriter {
 
     /// Begins a member below `root` (`data/fs` or the like) for the source `path`, which was modified at `modified`
     /// (Unix seconds) and can have at most `bound` bytes. Returns its name below the package folder as well.
-    pub(crate) fn begin(&mut self, root: &str, path: &[u8], modified: i64, bound: u64) -> (String, MemberWriter<'_>) {
+    pub(crate) fn begin(
+        &mut self,
+        root: &str,
+        path: &[u8],
+        modified: i64,
+        bound: u64,
+    ) -> (String, MemberWriter<'_>) {
         let free = |name: &String| self.names.insert(name) == Collision::None;
         // Variants differ in their letters; a path that is a file here and a folder there may have none.
         let chosen = (0..64).map(|variant| member_name(root, path, variant)).find(free);
@@ -210,7 +223,13 @@ impl PackageWriter {
     }
 
     /// Adds an entry to the acquisition log.
-    pub(crate) fn log(&mut self, action: Action, subject: Option<String>, item: Option<u64>, outcome: &str) -> Result<(), PackageError> {
+    pub(crate) fn log(
+        &mut self,
+        action: Action,
+        subject: Option<String>,
+        item: Option<u64>,
+        outcome: &str,
+    ) -> Result<(), PackageError> {
         self.actions += 1;
         let record = ActionRecord {
             seq: self.actions,

@@ -28,7 +28,10 @@ impl Output {
     pub(crate) fn file(folder: &Path, name: &str) -> io::Result<Self> {
         let finished = folder.join(format!("{name}.zip"));
         if finished.exists() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists already", finished.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} exists already", finished.display()),
+            ));
         }
         let partial = folder.join(format!("{name}.zip.partial"));
         Ok(Self::File { out: BufWriter::with_capacity(BUFFER, create_private(&partial)?), partial, finished })
@@ -85,7 +88,9 @@ pub(crate) fn sync_folder(of: &Path) -> io::Result<()> {
     let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Some file systems cannot flush a folder; its entries are then as safe as they can be made.
     match File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
         result => result,
     }
 }

@@ -113,7 +113,9 @@ impl Pipeline {
             Builder::new().name(format!("deflate-{number}")).spawn(move || pack_all(&queue, &out))
         };
         let workers = (0..workers).map(start_worker).collect::<io::Result<_>>()?;
-        let sink = Builder::new().name("write".into()).spawn(move || write_all(sink, &packed_queue, &idle_return))?;
+        let sink = Builder::new()
+            .name("write".into())
+            .spawn(move || write_all(sink, &packed_queue, &idle_return))?;
         Ok(Self { batch: Batch::empty(), handed_on: 0, jobs, idle, workers, sink })
     }
 
@@ -196,7 +198,11 @@ fn line(kind: Kind, record: &impl serde::Serialize, lines: &mut Vec<u8>, parts: 
     parts.push(Part::Line(kind, from..lines.len()));
 }
 
-fn write_all(mut sink: Sink, queue: &Receiver<(u64, Packed)>, idle: &Sender<Batch>) -> Result<Sink, io::Error> {
+fn write_all(
+    mut sink: Sink,
+    queue: &Receiver<(u64, Packed)>,
+    idle: &Sender<Batch>,
+) -> Result<Sink, io::Error> {
     let mut early = BTreeMap::new();
     let mut next = 0;
     for (number, packed) in queue {

@@ -69,7 +69,9 @@ impl Sink {
                     }
                 }
                 Part::End(end) => self.end(*end)?,
-                Part::Line(kind, range) => self.journal.append(kind, packed.lines.get(range).unwrap_or_default())?,
+                Part::Line(kind, range) => {
+                    self.journal.append(kind, packed.lines.get(range).unwrap_or_default())?
+                }
             }
         }
         self.meter.package.store(self.offset, Ordering::Relaxed);
@@ -91,7 +93,13 @@ impl Sink {
         self.note(&open.header, &sizes, open.offset, end.sha256)
     }
 
-    fn note(&mut self, header: &MemberHeader, sizes: &MemberSizes, offset: u64, sha256: Sha256Digest) -> io::Result<()> {
+    fn note(
+        &mut self,
+        header: &MemberHeader,
+        sizes: &MemberSizes,
+        offset: u64,
+        sha256: Sha256Digest,
+    ) -> io::Result<()> {
         let name = header.name.get(self.folder.len() + 1..).unwrap_or_default().to_owned();
         self.journal.append_member(&JournalMember {
             name,

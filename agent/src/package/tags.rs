@@ -51,7 +51,11 @@ pub(crate) struct FinishedPackage {
 
 impl PackageWriter {
     /// Ends the payload and writes the tag files. Nothing but the seal can follow.
-    pub(crate) fn finish(self, collection: &Collection, timestamp_authorities: &[String]) -> Result<TaggedPackage, PackageError> {
+    pub(crate) fn finish(
+        self,
+        collection: &Collection,
+        timestamp_authorities: &[String],
+    ) -> Result<TaggedPackage, PackageError> {
         let mut sink = self.pipeline.finish()?;
         let mut items = sink.journal.lines(Kind::Item)?;
         let mut actions = sink.journal.lines(Kind::Action)?;
@@ -93,7 +97,11 @@ impl PackageWriter {
     }
 }
 
-fn copy_lines(lines: &mut JournalLines, out: &mut MemberWriter<'_>, mut seen: impl FnMut(&[u8])) -> io::Result<()> {
+fn copy_lines(
+    lines: &mut JournalLines,
+    out: &mut MemberWriter<'_>,
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<()> {
     while let Some(line) = lines.next_line()? {
         seen(line);
         out.write_all(line)?;
@@ -145,7 +153,11 @@ impl TaggedPackage {
     }
 
     /// Writes the seal's members, directory and end, flushes and names the file, and removes the journal.
-    pub(crate) fn seal(mut self, members: &[SealMember], sealed_at: i64) -> Result<FinishedPackage, PackageError> {
+    pub(crate) fn seal(
+        mut self,
+        members: &[SealMember],
+        sealed_at: i64,
+    ) -> Result<FinishedPackage, PackageError> {
         for member in members {
             self.sink.write_stored(&member.name, ZipTime::nearest(sealed_at), &member.content)?;
         }

@@ -60,11 +60,16 @@ pub(super) fn ask_all(authorities: &[AuthorityUrl], imprint: &Sha256Digest) -> V
         asked
             .into_iter()
             .map(|(url, thread)| {
-                let answer = thread.join().unwrap_or_else(|_| Err("the program failed while asking".to_owned()));
+                let answer =
+                    thread.join().unwrap_or_else(|_| Err("the program failed while asking".to_owned()));
                 let authority = url.recordable();
                 match answer {
-                    Ok((time, token)) => AuthorityAnswer { authority, token: Some(token), time: Some(time), failure: None },
-                    Err(failure) => AuthorityAnswer { authority, token: None, time: None, failure: Some(failure) },
+                    Ok((time, token)) => {
+                        AuthorityAnswer { authority, token: Some(token), time: Some(time), failure: None }
+                    }
+                    Err(failure) => {
+                        AuthorityAnswer { authority, token: None, time: None, failure: Some(failure) }
+                    }
                 }
             })
             .collect()
@@ -81,7 +86,9 @@ fn ask(url: &AuthorityUrl, imprint: &Sha256Digest) -> Result<(UtcTime, Vec<u8>),
     token.answers(imprint, nonce).map_err(|error| error.to_string())?;
     match token.verify(imprint, &TimestampRoots::default()) {
         // Which authorities are trusted is the verifier's to say; here the token only has to hold together.
-        Ok(_) | Err(TimestampError::UntrustedAuthority { .. }) => Ok((token.gen_time(), token.to_stored_response())),
+        Ok(_) | Err(TimestampError::UntrustedAuthority { .. }) => {
+            Ok((token.gen_time(), token.to_stored_response()))
+        }
         Err(error) => Err(error.to_string()),
     }
 }
@@ -97,8 +104,13 @@ fn post(url: &AuthorityUrl, query: Vec<u8>) -> Result<Vec<u8>, String> {
     };
     // A second installation fails, and the first one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::blocking::Client::builder().connect_timeout(CONNECT).timeout(WHOLE).build().map_err(words)?;
-    let sent = client.post(url.0.clone()).header("Content-Type", "application/timestamp-query").body(query).send();
+    let client = reqwest::blocking::Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(WHOLE)
+        .build()
+        .map_err(words)?;
+    let sent =
+        client.post(url.0.clone()).header("Content-Type", "application/timestamp-query").body(query).send();
     let response = sent.map_err(words)?;
     if !response.status().is_success() {
         return Err(format!("it answered with status {}", response.status()));

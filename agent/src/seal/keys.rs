@@ -91,7 +91,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file is no OpenSSH key.
-    #[error("{path} is not an OpenSSH key ({reason}); make one with `holdfast-agent init` or `ssh-keygen -t ed25519`")]
+    #[error(
+        "{path} is not an OpenSSH key ({reason}); make one with `holdfast-agent init` or `ssh-keygen -t ed25519`"
+    )]
     NotAKey {
         /// The file.
         path: String,
@@ -105,7 +107,9 @@ pub enum KeyError {
         path: String,
     },
     /// No passphrase is to be had.
-    #[error("key {path} is encrypted and no passphrase is to be had ({reason}); give --passphrase-file, or add the key to ssh-agent and give its .pub file")]
+    #[error(
+        "key {path} is encrypted and no passphrase is to be had ({reason}); give --passphrase-file, or add the key to ssh-agent and give its .pub file"
+    )]
     NoPassphrase {
         /// The file.
         path: String,
@@ -113,7 +117,9 @@ pub enum KeyError {
         reason: String,
     },
     /// The file's kind of key signs through ssh-agent only.
-    #[error("key {path} is of kind {kind}, which signs through ssh-agent: add it with ssh-add and give its .pub file")]
+    #[error(
+        "key {path} is of kind {kind}, which signs through ssh-agent: add it with ssh-add and give its .pub file"
+    )]
     Kind {
         /// The file.
         path: String,
@@ -149,7 +155,10 @@ impl ExaminerKey {
         let (socket, keys) = SshAgent::keys_of_environment().map_err(KeyError::Agent)?;
         match <[PublicKey; 1]>::try_from(keys) {
             Ok([public]) => Ok(Self::Agent { socket, public }),
-            Err(keys) => Err(KeyError::Agent(format!("it holds {} usable keys; give the .pub file of the one to use", keys.len()))),
+            Err(keys) => Err(KeyError::Agent(format!(
+                "it holds {} usable keys; give the .pub file of the one to use",
+                keys.len()
+            ))),
         }
     }
 
@@ -163,7 +172,8 @@ impl ExaminerKey {
     }
 
     fn from_private(path: &str, text: &str, passphrase: &Passphrase) -> Result<Self, KeyError> {
-        let not_a_key = |error: ssh_key::Error| KeyError::NotAKey { path: path.to_owned(), reason: error.to_string() };
+        let not_a_key =
+            |error: ssh_key::Error| KeyError::NotAKey { path: path.to_owned(), reason: error.to_string() };
         let mut key = PrivateKey::from_openssh(text).map_err(not_a_key)?;
         if key.is_encrypted() {
             key = decrypt(path, &key, passphrase)?;
@@ -197,7 +207,9 @@ impl ExaminerKey {
                 SshSignature::new(public.clone(), namespace, blob)
             }
         };
-        signature.verify(namespace, message).map_err(|error| KeyError::Agent(format!("its signature is not good: {error}")))?;
+        signature
+            .verify(namespace, message)
+            .map_err(|error| KeyError::Agent(format!("its signature is not good: {error}")))?;
         Ok(signature)
     }
 }
@@ -223,7 +235,8 @@ fn decrypt(path: &str, key: &PrivateKey, passphrase: &Passphrase) -> Result<Priv
         }
         Passphrase::Ask => {
             for _ in 0..3 {
-                let typed = rpassword::prompt_password(format!("Passphrase for {path}: ")).map(Zeroizing::new);
+                let typed =
+                    rpassword::prompt_password(format!("Passphrase for {path}: ")).map(Zeroizing::new);
                 let typed = typed.map_err(|error| KeyError::NoPassphrase {
                     path: path.to_owned(),
                     reason: error.to_string(),
@@ -243,7 +256,11 @@ fn first_line(file: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// Makes an examiner's Ed25519 key and writes it to `path` and `path.pub`; without a passphrase it is not encrypted.
-pub fn make_examiner_key(path: &Path, comment: &str, passphrase: Option<&str>) -> Result<PublicKey, KeyError> {
+pub fn make_examiner_key(
+    path: &Path,
+    comment: &str,
+    passphrase: Option<&str>,
+) -> Result<PublicKey, KeyError> {
     let made = |error: &dyn std::fmt::Display| KeyError::Make(error.to_string());
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(&mut *seed).map_err(|error| made(&error))?;
@@ -255,7 +272,9 @@ pub fn make_examiner_key(path: &Path, comment: &str, passphrase: Option<&str>) -
     };
     let mut key = PrivateKey::new(KeypairData::Ed25519(pair), comment).map_err(|error| made(&error))?;
     if let Some(passphrase) = passphrase {
-        key = key.encrypt(&mut ssh_key::rand_core::OsRng, passphrase.as_bytes()).map_err(|error| made(&error))?;
+        key = key
+            .encrypt(&mut ssh_key::rand_core::OsRng, passphrase.as_bytes())
+            .map_err(|error| made(&error))?;
     }
     let text = key.to_openssh(LineEnding::LF).map_err(|error| made(&error))?;
     let public_path = PathBuf::from(format!("{}.pub", path.display()));

@@ -95,7 +95,10 @@ pub(crate) fn seal(
     let statement = statement(&tagged, collection, &keys, sealed_at);
     let signed = sign(statement, &collector, keys.examiner.as_ref())?;
     let package_id = Sha256Digest::of(&signed.statement);
-    let imprint = signed.signatures.first().map_or_else(|| Sha256Digest::of(b""), |(_, armored)| Sha256Digest::of(armored.as_bytes()));
+    let imprint = signed
+        .signatures
+        .first()
+        .map_or_else(|| Sha256Digest::of(b""), |(_, armored)| Sha256Digest::of(armored.as_bytes()));
     let timestamps = authority::ask_all(&keys.authorities, &imprint);
 
     let mut members = vec![SealMember { name: SEAL_MEMBER.to_owned(), content: signed.statement }];
@@ -109,7 +112,8 @@ pub(crate) fn seal(
     let items = tagged.items;
     let finished = tagged.seal(&members, sealed_at.unix_seconds())?;
     let ledger = ledger_path(finished.path.as_deref(), destination, name);
-    let begun = custody::begin(&ledger, &collector, collection, &finished, package_id, sealed_at, &timestamps);
+    let begun =
+        custody::begin(&ledger, &collector, collection, &finished, package_id, sealed_at, &timestamps);
     Ok(Sealed {
         package: finished.path,
         ledger: begun.map(|()| ledger).map_err(|error| error.to_string()),
@@ -132,7 +136,12 @@ fn ledger_path(package: Option<&Path>, destination: &Destination, name: &str) ->
     }
 }
 
-fn statement(tagged: &TaggedPackage, collection: &Collection, keys: &SealingKeys, sealed_at: UtcTime) -> SealStatement {
+fn statement(
+    tagged: &TaggedPackage,
+    collection: &Collection,
+    keys: &SealingKeys,
+    sealed_at: UtcTime,
+) -> SealStatement {
     let (bytes, sha256) = tagged.prefix();
     SealStatement {
         format: SEAL_FORMAT.to_owned(),
@@ -161,12 +170,19 @@ struct Signed {
 
 /// Signs the statement in both roles. An examiner's key that fails now is left out of the statement: evidence is
 /// sealed all the same.
-fn sign(mut statement: SealStatement, collector: &CollectionKey, examiner: Option<&ExaminerKey>) -> Result<Signed, SealError> {
-    let announced = |role, key: &holdfast_schemas::ssh_key::PublicKey| Signer { role, public_key: key.to_openssh() };
+fn sign(
+    mut statement: SealStatement,
+    collector: &CollectionKey,
+    examiner: Option<&ExaminerKey>,
+) -> Result<Signed, SealError> {
+    let announced =
+        |role, key: &holdfast_schemas::ssh_key::PublicKey| Signer { role, public_key: key.to_openssh() };
     let mut examiner_failure = None;
     if let Some(examiner) = examiner {
-        statement.signers =
-            vec![announced(Role::Collector, collector.public_key()), announced(Role::Examiner, examiner.public_key())];
+        statement.signers = vec![
+            announced(Role::Collector, collector.public_key()),
+            announced(Role::Examiner, examiner.public_key()),
+        ];
         let bytes = bytes_of(&statement)?;
         match examiner.sign(NAMESPACE_SEAL, &bytes) {
             Ok(signature) => {
@@ -182,7 +198,11 @@ fn sign(mut statement: SealStatement, collector: &CollectionKey, examiner: Optio
     Ok(signed(bytes, vec![(Role::Collector, own)], examiner_failure))
 }
 
-fn signed(statement: Vec<u8>, signatures: Vec<(Role, SshSignature)>, examiner_failure: Option<String>) -> Signed {
+fn signed(
+    statement: Vec<u8>,
+    signatures: Vec<(Role, SshSignature)>,
+    examiner_failure: Option<String>,
+) -> Signed {
     Signed {
         statement,
         signers: signatures.iter().map(|(role, made)| (*role, made.public_key().fingerprint())).collect(),

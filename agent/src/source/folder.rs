@@ -232,7 +232,8 @@ fn c_name(name: &[u8]) -> io::Result<CString> {
 /// Opens read-only, following nothing, blocking on nothing, and without moving the access time where the kernel
 /// lets us: only the owner and privileged users may ask for that.
 fn open(at: BorrowedFd<'_>, name: &CStr, more: OFlags) -> io::Result<(OwnedFd, bool)> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | more;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | more;
     match rustix::fs::openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
         Ok(fd) => Ok((fd, true)),
         Err(Errno::PERM) => Ok((rustix::fs::openat(at, name, flags, Mode::empty())?, false)),
@@ -253,8 +254,7 @@ fn look_at(at: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> rustix::io::Resul
         rustix::fs::FileType::BlockDevice => ItemKind::BlockDevice,
         rustix::fs::FileType::Unknown => ItemKind::Unknown,
     };
-    let identity =
-        FileIdentity { device: (statx.stx_dev_major, statx.stx_dev_minor), inode: statx.stx_ino };
+    let identity = FileIdentity { device: (statx.stx_dev_major, statx.stx_dev_minor), inode: statx.stx_ino };
     Ok(Looked { kind, identity, size: statx.stx_size, statx })
 }
 

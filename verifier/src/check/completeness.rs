@@ -11,9 +11,13 @@ use super::rules;
 const NAMED: usize = 3;
 
 /// Judges what was asked for and is not here whole and still.
-pub fn check(tally: &Tally, collection: Option<&Collection>, findings: &mut Findings) {
+pub(super) fn check(tally: &Tally, collection: Option<&Collection>, findings: &mut Findings) {
     let Some(collection) = collection.filter(|_| tally.complete) else {
-        findings.add(&rules::UNREAD, None, "What was attempted cannot be told: the records could not be read.");
+        findings.add(
+            &rules::UNREAD,
+            None,
+            "What was attempted cannot be told: the records could not be read.",
+        );
         return;
     };
     for interruption in &collection.interruptions {
@@ -41,17 +45,27 @@ pub fn check(tally: &Tally, collection: Option<&Collection>, findings: &mut Find
         }
         return;
     }
-    let told: Vec<String> = exceptions.iter().map(|(outcome, count)| format!("{count} {}", outcome.in_words())).collect();
-    let found = format!("Not everything is here whole: {}. Most of them in {}.", told.join(", "), gravest(&tally.counts));
+    let told: Vec<String> =
+        exceptions.iter().map(|(outcome, count)| format!("{count} {}", outcome.in_words())).collect();
+    let found = format!(
+        "Not everything is here whole: {}. Most of them in {}.",
+        told.join(", "),
+        gravest(&tally.counts)
+    );
     findings.add(&rules::EXCEPTIONS, None, found);
 }
 
 /// The artifacts with most exceptions.
 fn gravest(counts: &[ArtifactCounts]) -> String {
     let exceptions = |counts: &ArtifactCounts| -> u64 {
-        Outcome::ALL.into_iter().filter(|outcome| outcome.is_exception()).map(|outcome| counts.count(outcome)).sum()
+        Outcome::ALL
+            .into_iter()
+            .filter(|outcome| outcome.is_exception())
+            .map(|outcome| counts.count(outcome))
+            .sum()
     };
-    let mut ranked: Vec<(u64, &str)> = counts.iter().map(|counts| (exceptions(counts), counts.artifact.as_str())).collect();
+    let mut ranked: Vec<(u64, &str)> =
+        counts.iter().map(|counts| (exceptions(counts), counts.artifact.as_str())).collect();
     ranked.sort_by(|a, b| b.0.cmp(&a.0));
     let named = ranked.into_iter().filter(|(count, _)| *count > 0).take(NAMED);
     named.map(|(count, artifact)| format!("{artifact} ({count})")).collect::<Vec<_>>().join(", ")

@@ -19,7 +19,7 @@ const END_SIGNATURE: &[u8] = b"PK\x05\x06";
 const SEARCHED: usize = 66 * 1024;
 
 /// What the directory says, in bounded memory.
-pub struct Layout {
+pub(super) struct Layout {
     /// The end records.
     pub directory: Directory,
     /// The one folder.
@@ -34,19 +34,19 @@ pub struct Layout {
 
 impl Layout {
     /// A member after the payload, by its name below the folder.
-    pub fn tail_member(&self, name: &str) -> Option<&Entry> {
+    pub(super) fn tail_member(&self, name: &str) -> Option<&Entry> {
         self.tail.iter().find(|entry| entry.name_below(&self.folder) == name)
     }
 
     /// Offset of the first member below `seal/`, or of the directory where there is none.
-    pub fn prefix_len(&self) -> u64 {
+    pub(super) fn prefix_len(&self) -> u64 {
         let seal = self.tail.iter().find(|entry| entry.name_below(&self.folder).starts_with("seal/"));
         seal.map_or(self.directory.offset, |entry| entry.offset)
     }
 }
 
 /// Reads end records and directory. `None` when nothing further can be read.
-pub fn check(evidence: &dyn Evidence, findings: &mut Findings) -> io::Result<Option<Layout>> {
+pub(super) fn check(evidence: &dyn Evidence, findings: &mut Findings) -> io::Result<Option<Layout>> {
     let Some(directory) = find_directory(evidence, findings)? else { return Ok(None) };
     walk(evidence, directory, findings)
 }
@@ -98,15 +98,22 @@ fn tell_what_it_is(evidence: &dyn Evidence, findings: &mut Findings) -> io::Resu
 /// Whether the end records fit a shorter file, as they do once something is put in front.
 fn has_leading_data(tail: &[u8], len: u64) -> bool {
     let end = tail.len().saturating_sub(22);
-    let field = |at: usize| tail.get(end + at..end + at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let field = |at: usize| {
+        tail.get(end + at..end + at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
+    };
     let (Some(bytes), Some(offset)) = (field(12), field(16)) else { return false };
     let shorter = u64::from(bytes) + u64::from(offset) + END_LEN;
     shorter < len && Directory::parse_end(tail, shorter).is_ok()
 }
 
 /// Walks the directory once: form, contiguity, names and order.
-fn walk(evidence: &dyn Evidence, directory: Directory, findings: &mut Findings) -> io::Result<Option<Layout>> {
-    let mut layout = Layout { directory, folder: String::new(), payload: 0, payload_compressed: 0, tail: Vec::new() };
+fn walk(
+    evidence: &dyn Evidence,
+    directory: Directory,
+    findings: &mut Findings,
+) -> io::Result<Option<Layout>> {
+    let mut layout =
+        Layout { directory, folder: String::new(), payload: 0, payload_compressed: 0, tail: Vec::new() };
     let mut names = NameSet::default();
     let mut suspects = HashSet::new();
     let mut expected_offset = 0;
@@ -117,7 +124,11 @@ fn walk(evidence: &dyn Evidence, directory: Directory, findings: &mut Findings) 
             Ok(None) => break,
             Err(WalkError::Read(error)) => return Err(error),
             Err(WalkError::Form(error)) => {
-                findings.add(&rules::DIRECTORY_MALFORMED, None, format!("The list of members is damaged or was changed: {error}."));
+                findings.add(
+                    &rules::DIRECTORY_MALFORMED,
+                    None,
+                    format!("The list of members is damaged or was changed: {error}."),
+                );
                 return Ok(None);
             }
         };
@@ -129,7 +140,11 @@ fn walk(evidence: &dyn Evidence, directory: Directory, findings: &mut Findings) 
         expected_offset = match entry.end() {
             Some(end) if end <= directory.offset => end,
             _ => {
-                findings.add(&rules::MEMBER_MALFORMED, Some(&entry.header.name), "This member reaches past its place.");
+                findings.add(
+                    &rules::MEMBER_MALFORMED,
+                    Some(&entry.header.name),
+                    "This member reaches past its place.",
+                );
                 return Ok(None);
             }
         };
@@ -139,7 +154,11 @@ fn walk(evidence: &dyn Evidence, directory: Directory, findings: &mut Findings) 
         }
     }
     if expected_offset != directory.offset {
-        findings.add(&rules::MEMBER_MALFORMED, None, "There are bytes between the last member and the list of members.");
+        findings.add(
+            &rules::MEMBER_MALFORMED,
+            None,
+            "There are bytes between the last member and the list of members.",
+        );
         return Ok(None);
     }
     confirm_duplicates(evidence, &directory, &suspects, findings)?;
@@ -147,7 +166,13 @@ fn walk(evidence: &dyn Evidence, directory: Directory, findings: &mut Findings) 
     Ok(Some(layout))
 }
 
-fn check_name(entry: &Entry, layout: &mut Layout, names: &mut NameSet, suspects: &mut HashSet<String>, findings: &mut Findings) {
+fn check_name(
+    entry: &Entry,
+    layout: &mut Layout,
+    names: &mut NameSet,
+    suspects: &mut HashSet<String>,
+    findings: &mut Findings,
+) {
     let name = &entry.header.name;
     if layout.folder.is_empty() {
         layout.folder = name.split('/').next().unwrap_or_default().to_owned();
@@ -169,12 +194,20 @@ fn place(entry: Entry, layout: &mut Layout, findings: &mut Findings) -> bool {
         layout.payload += 1;
         layout.payload_compressed = layout.payload_compressed.saturating_add(entry.sizes.compressed);
         if entry.header.method != Method::Deflated {
-            findings.add(&rules::MEMBER_MALFORMED, Some(&entry.header.name), "This member is not compressed, and must be.");
+            findings.add(
+                &rules::MEMBER_MALFORMED,
+                Some(&entry.header.name),
+                "This member is not compressed, and must be.",
+            );
         }
         return true;
     }
     if layout.tail.len() >= TAG_FILES.len() + 4 + 2 + MAX_PROOFS {
-        findings.add(&rules::MEMBER_ORDER, Some(&entry.header.name), "There are more members here than a package can have.");
+        findings.add(
+            &rules::MEMBER_ORDER,
+            Some(&entry.header.name),
+            "There are more members here than a package can have.",
+        );
         return false;
     }
     layout.tail.push(entry);
@@ -182,17 +215,25 @@ fn place(entry: Entry, layout: &mut Layout, findings: &mut Findings) -> bool {
 }
 
 /// A second walk that tells whether the suspected names really collide.
-fn confirm_duplicates(evidence: &dyn Evidence, directory: &Directory, suspects: &HashSet<String>, findings: &mut Findings) -> io::Result<()> {
+fn confirm_duplicates(
+    evidence: &dyn Evidence,
+    directory: &Directory,
+    suspects: &HashSet<String>,
+    findings: &mut Findings,
+) -> io::Result<()> {
     if suspects.is_empty() {
         return Ok(());
     }
-    let folders: HashSet<&str> = suspects.iter().flat_map(|name| name.rmatch_indices('/').map(|(slash, _)| &name[..slash])).collect();
+    let folders: HashSet<&str> =
+        suspects.iter().flat_map(|name| name.rmatch_indices('/').map(|(slash, _)| &name[..slash])).collect();
     let mut seen = HashSet::new();
     let mut entries = DirectoryWalk::new(evidence, directory);
     while let Ok(Some(entry)) = entries.next_entry() {
         let folded = entry.header.name.to_ascii_lowercase();
         let again = suspects.contains(&folded) && !seen.insert(folded.clone());
-        let below_a_file = folded.rmatch_indices('/').any(|(slash, _)| suspects.contains(folded.get(..slash).unwrap_or_default()));
+        let below_a_file = folded
+            .rmatch_indices('/')
+            .any(|(slash, _)| suspects.contains(folded.get(..slash).unwrap_or_default()));
         let above_a_file = folders.contains(folded.as_str());
         if again || below_a_file || above_a_file {
             let found = "Two members have the same name, or names that are the same on Windows and macOS.";
@@ -221,16 +262,29 @@ fn check_order(layout: &Layout, findings: &mut Findings) {
         expected.push((SEAL_MEMBER.to_owned(), Method::Stored));
     }
     let signatures = seals.saturating_sub(1 + tokens);
-    expected.extend([Role::Collector, Role::Examiner].into_iter().take(signatures).map(|role| (signature_member(role), Method::Stored)));
+    expected.extend(
+        [Role::Collector, Role::Examiner]
+            .into_iter()
+            .take(signatures)
+            .map(|role| (signature_member(role), Method::Stored)),
+    );
     expected.extend((1..=tokens).map(|number| (timestamp_member(number), Method::Stored)));
     let missing = expected.iter().position(|(name, method)| !found.contains(&(name, *method)));
     if let Some((name, _)) = missing.and_then(|at| expected.get(at)) {
-        findings.add(&rules::MEMBER_ORDER, Some(name), "This member is missing, or kept in another way than it must be.");
+        findings.add(
+            &rules::MEMBER_ORDER,
+            Some(name),
+            "This member is missing, or kept in another way than it must be.",
+        );
     }
     let wrong = found.iter().zip(&expected).find(|((name, _), (expected, _))| name != expected);
     let extra = found.get(expected.len());
     if let Some((name, _)) = wrong.map(|(found, _)| found).or(extra) {
-        findings.add(&rules::MEMBER_ORDER, Some(name), "This member does not belong here, or stands in the wrong place.");
+        findings.add(
+            &rules::MEMBER_ORDER,
+            Some(name),
+            "This member does not belong here, or stands in the wrong place.",
+        );
     }
 }
 
@@ -242,4 +296,3 @@ impl From<WalkError> for io::Error {
         }
     }
 }
-

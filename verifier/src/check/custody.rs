@@ -13,7 +13,7 @@ use super::findings::Findings;
 use super::rules;
 
 /// What the ledger is compared with.
-pub struct Package<'a> {
+pub(super) struct Package<'a> {
     /// SHA-256 of the statement, where there is one.
     pub id: Option<Sha256Digest>,
     /// SHA-256 and length of the file.
@@ -25,7 +25,7 @@ pub struct Package<'a> {
 }
 
 /// Reads the ledger line by line.
-pub fn check(ledger: Option<&mut dyn Read>, package: &Package<'_>, findings: &mut Findings) {
+pub(super) fn check(ledger: Option<&mut dyn Read>, package: &Package<'_>, findings: &mut Findings) {
     let Some(ledger) = ledger else {
         let found = "No custody ledger was given or found beside the package, so nothing shows who held it.";
         findings.add(&rules::NO_LEDGER, None, found);
@@ -69,7 +69,11 @@ impl Chain<'_> {
 
     fn malformed(&mut self, why: &str) {
         let place = self.place();
-        self.findings.add(&rules::LINE_MALFORMED, Some(&place), format!("This custody entry cannot be read: {why}."));
+        self.findings.add(
+            &rules::LINE_MALFORMED,
+            Some(&place),
+            format!("This custody entry cannot be read: {why}."),
+        );
     }
 
     fn line(&mut self, line: &[u8]) {
@@ -80,7 +84,9 @@ impl Chain<'_> {
             Ok((entry, signature)) => self.entry(&entry, signature.public_key(), link),
             Err(LineError::Malformed(error)) => self.malformed(&error.to_string()),
             Err(LineError::Signature(error)) => {
-                let found = format!("This custody entry was changed after it was signed, or its signature was: {error}.");
+                let found = format!(
+                    "This custody entry was changed after it was signed, or its signature was: {error}."
+                );
                 self.findings.add(&rules::ENTRY_SIGNATURE_DIFFERS, Some(&place), found);
             }
         }
@@ -90,29 +96,49 @@ impl Chain<'_> {
         let place = self.place();
         let mut add = |rule, found: &str| self.findings.add(rule, Some(&place), found);
         if entry.seq != self.number {
-            add(&rules::ENTRY_SEQUENCE_BROKEN, "Custody entries are not numbered one after the other: one was removed or moved.");
+            add(
+                &rules::ENTRY_SEQUENCE_BROKEN,
+                "Custody entries are not numbered one after the other: one was removed or moved.",
+            );
         }
         if link.is_some_and(|link| link != entry.prev) {
             if self.number == 1 {
-                add(&rules::OTHER_PACKAGE, "The ledger does not begin with this package: it belongs to another one, or its beginning was removed.");
+                add(
+                    &rules::OTHER_PACKAGE,
+                    "The ledger does not begin with this package: it belongs to another one, or its beginning was removed.",
+                );
             } else {
-                add(&rules::LINK_BROKEN, "This custody entry does not follow the one before it: something was removed, changed or moved.");
+                add(
+                    &rules::LINK_BROKEN,
+                    "This custody entry does not follow the one before it: something was removed, changed or moved.",
+                );
             }
         }
         let by_collector = self.package.collector == Some(signer);
         match (self.number, entry.event) {
             (1, CustodyEvent::Collected) | (2, CustodyEvent::Sealed) => {
                 if !by_collector {
-                    add(&rules::ENTRY_SIGNER_DIFFERS, "This custody entry was not signed with the key that sealed the package.");
+                    add(
+                        &rules::ENTRY_SIGNER_DIFFERS,
+                        "This custody entry was not signed with the key that sealed the package.",
+                    );
                 }
             }
-            (1 | 2, _) => add(&rules::FIRST_EVENTS, "The ledger does not begin with the collection and the sealing."),
-            _ => add(&rules::LATER_ENTRY, "This later custody entry is intact; who signed it and what it means are not judged by this version."),
+            (1 | 2, _) => {
+                add(&rules::FIRST_EVENTS, "The ledger does not begin with the collection and the sealing.")
+            }
+            _ => add(
+                &rules::LATER_ENTRY,
+                "This later custody entry is intact; who signed it and what it means are not judged by this version.",
+            ),
         }
         let stated = (entry.package_sha256, entry.package_bytes);
         let (sha256, bytes) = self.package.file;
         if stated.0.is_some_and(|stated| stated != sha256) || stated.1.is_some_and(|stated| stated != bytes) {
-            add(&rules::PACKAGE_DIFFERS, "The file is not the one that this custody entry describes: size or digest differ.");
+            add(
+                &rules::PACKAGE_DIFFERS,
+                "The file is not the one that this custody entry describes: size or digest differ.",
+            );
         }
         if self.recorded.is_some_and(|before| entry.recorded_at < before) {
             add(&rules::TIME_REVERSED, "This custody entry was recorded earlier than the one before it.");
@@ -131,7 +157,10 @@ impl Chain<'_> {
             self.findings.add(&rules::FIRST_EVENTS, None, found);
         }
         if !self.findings.worse_than_good(Axis::Custody) {
-            let found = format!("The {} custody entries that were supplied are unedited and follow each other without a break.", self.number);
+            let found = format!(
+                "The {} custody entries that were supplied are unedited and follow each other without a break.",
+                self.number
+            );
             self.findings.add(&rules::CHAIN_UNBROKEN, None, found);
         }
     }

@@ -13,19 +13,25 @@ const TOLD: u64 = 20;
 
 /// What has been found so far.
 #[derive(Default)]
-pub struct Findings {
+pub(super) struct Findings {
     list: Vec<Finding>,
     counts: HashMap<&'static str, u64>,
 }
 
 impl Findings {
     /// Adds what `rule` found; `subject` may hold names from evidence.
-    pub fn add(&mut self, rule: &'static Rule, subject: Option<&str>, found: impl Into<String>) {
+    pub(super) fn add(&mut self, rule: &'static Rule, subject: Option<&str>, found: impl Into<String>) {
         self.add_as(rule, rule.status, subject, found);
     }
 
     /// Adds what `rule` found with another status than its usual one.
-    pub fn add_as(&mut self, rule: &'static Rule, status: Status, subject: Option<&str>, found: impl Into<String>) {
+    pub(super) fn add_as(
+        &mut self,
+        rule: &'static Rule,
+        status: Status,
+        subject: Option<&str>,
+        found: impl Into<String>,
+    ) {
         let count = self.counts.entry(rule.code).or_default();
         *count += 1;
         if *count <= TOLD {
@@ -42,14 +48,19 @@ impl Findings {
     }
 
     /// Whether anything on `axis` is worse than good.
-    pub fn worse_than_good(&self, axis: Axis) -> bool {
+    pub(super) fn worse_than_good(&self, axis: Axis) -> bool {
         self.list.iter().any(|finding| finding.axis == axis && finding.status > Status::Good)
     }
 
     /// The findings, each code that was cut with the number of those left out.
-    pub fn into_list(mut self) -> Vec<Finding> {
+    pub(super) fn into_list(mut self) -> Vec<Finding> {
         for finding in self.list.iter_mut().rev() {
-            if let Some(more) = self.counts.remove(finding.code.as_str()).map(|count| count.saturating_sub(TOLD)).filter(|more| *more > 0) {
+            if let Some(more) = self
+                .counts
+                .remove(finding.code.as_str())
+                .map(|count| count.saturating_sub(TOLD))
+                .filter(|more| *more > 0)
+            {
                 finding.found.push_str(&format!(" ({more} more like this are counted, not listed.)"));
             }
         }

@@ -62,7 +62,11 @@ pub fn verify(evidence: &dyn Evidence, name: &str, mut context: Context<'_>) -> 
         Some(layout) => check_members(evidence, &layout, &mut context, &mut findings, &mut outcome)?,
         None => {
             completeness::check(&outcome.tally, None, &mut findings);
-            findings.add(&rules::UNREAD, None, "Nothing further was checked, because the file does not have the form of a package.");
+            findings.add(
+                &rules::UNREAD,
+                None,
+                "Nothing further was checked, because the file does not have the form of a package.",
+            );
         }
     }
     Ok(report(name, evidence.len(), &context, supplied, findings, &outcome))
@@ -89,7 +93,8 @@ fn check_members(
     let (manifest, items) = (lines("manifest-sha256.txt"), lines("items.jsonl"));
     let actions = lines("actions.jsonl");
     let mut in_step = InStep::new(manifest, items);
-    let digests = payload::read_all(evidence, layout, context.threads, |read| in_step.member(&read, findings))?;
+    let digests =
+        payload::read_all(evidence, layout, context.threads, |read| in_step.member(&read, findings))?;
     let (tally, [manifest, items]) = in_step.finish(findings);
     outcome.tally = tally;
     let actions = actions.and_then(|lines| records::check_actions(lines, findings));
@@ -107,13 +112,27 @@ fn check_members(
     outcome.collection = collection.and_then(|bytes| tags::read_collection(&bytes, findings));
     outcome.seal = seal::read(statement, layout, findings);
     let statement = outcome.seal.as_ref().map(ReadSeal::statement);
-    tags::check_bag(declaration.as_deref(), info.as_deref(), outcome.collection.as_ref(), statement, findings);
+    tags::check_bag(
+        declaration.as_deref(),
+        info.as_deref(),
+        outcome.collection.as_ref(),
+        statement,
+        findings,
+    );
     completeness::check(&outcome.tally, outcome.collection.as_ref(), findings);
     check_proofs(evidence, layout, context, digests, tagmanifest, findings, outcome);
     if !findings.worse_than_good(Axis::Integrity) {
         let (files, bytes) = (outcome.tally.files, outcome.tally.bytes);
-        findings.add(&rules::WELL_FORMED, None, "The file has exactly the form of a sealed package, with nothing hidden in it.");
-        findings.add(&rules::PAYLOAD_MATCHES, None, format!("All {files} files ({bytes} bytes) and their records match what was sealed."));
+        findings.add(
+            &rules::WELL_FORMED,
+            None,
+            "The file has exactly the form of a sealed package, with nothing hidden in it.",
+        );
+        findings.add(
+            &rules::PAYLOAD_MATCHES,
+            None,
+            format!("All {files} files ({bytes} bytes) and their records match what was sealed."),
+        );
     }
     Ok(())
 }
@@ -130,16 +149,38 @@ fn check_proofs(
 ) {
     let mut signatures = signer::Signatures::default();
     if let Some(seal) = &outcome.seal {
-        seal::check(seal, layout, digests, tagmanifest, &outcome.tally, outcome.collection.as_ref(), findings);
-        let file = |name: &str, findings: &mut Findings| read_whole(evidence, layout, name, MAX_PROOF, findings);
+        seal::check(
+            seal,
+            layout,
+            digests,
+            tagmanifest,
+            &outcome.tally,
+            outcome.collection.as_ref(),
+            findings,
+        );
+        let file =
+            |name: &str, findings: &mut Findings| read_whole(evidence, layout, name, MAX_PROOF, findings);
         signatures = signer::check_signatures(seal, file, findings);
         let announced = seal.statement().signers.len();
-        let signature_files = layout.tail.iter().filter(|entry| entry.header.name.ends_with(".sig") && entry.name_below(&layout.folder).starts_with("seal/"));
+        let signature_files = layout.tail.iter().filter(|entry| {
+            entry.header.name.ends_with(".sig") && entry.name_below(&layout.folder).starts_with("seal/")
+        });
         if signature_files.count() > announced {
-            findings.add(&rules::MEMBER_ORDER, Some("seal/"), "There is a signature that the seal does not announce.");
+            findings.add(
+                &rules::MEMBER_ORDER,
+                Some("seal/"),
+                "There is a signature that the seal does not announce.",
+            );
         }
         let tokens = read_tokens(evidence, layout, findings);
-        outcome.proven = time::check(&tokens, &signatures, seal.statement(), outcome.collection.as_ref(), context.trust, findings);
+        outcome.proven = time::check(
+            &tokens,
+            &signatures,
+            seal.statement(),
+            outcome.collection.as_ref(),
+            context.trust,
+            findings,
+        );
     }
     let at = match outcome.proven.or(context.at) {
         Some(time) => JudgedAt::Proven(time),
@@ -157,10 +198,17 @@ fn check_proofs(
 
 fn read_tokens(evidence: &dyn Evidence, layout: &Layout, findings: &mut Findings) -> Vec<(String, Vec<u8>)> {
     let names = (1..).map(timestamp_member).take_while(|name| layout.tail_member(name).is_some());
-    names.filter_map(|name| Some((name.clone(), read_whole(evidence, layout, &name, MAX_PROOF, findings)?))).collect()
+    names
+        .filter_map(|name| Some((name.clone(), read_whole(evidence, layout, &name, MAX_PROOF, findings)?)))
+        .collect()
 }
 
-fn open_lines<'e>(evidence: &'e dyn Evidence, layout: &Layout, name: &str, findings: &mut Findings) -> Option<Lines<'e>> {
+fn open_lines<'e>(
+    evidence: &'e dyn Evidence,
+    layout: &Layout,
+    name: &str,
+    findings: &mut Findings,
+) -> Option<Lines<'e>> {
     let entry = layout.tail_member(name)?;
     match MemberReader::open(evidence, entry) {
         Ok(reader) => Some(Lines::new(reader)),
@@ -171,7 +219,14 @@ fn open_lines<'e>(evidence: &'e dyn Evidence, layout: &Layout, name: &str, findi
     }
 }
 
-fn report(name: &str, bytes: u64, context: &Context<'_>, supplied: (bool, bool), findings: Findings, outcome: &Outcome) -> Report {
+fn report(
+    name: &str,
+    bytes: u64,
+    context: &Context<'_>,
+    supplied: (bool, bool),
+    findings: Findings,
+    outcome: &Outcome,
+) -> Report {
     let findings = findings.into_list();
     let headline = Report::verdict(&findings);
     let axes = Axis::ALL.map(|axis| {
@@ -189,7 +244,11 @@ fn report(name: &str, bytes: u64, context: &Context<'_>, supplied: (bool, bool),
         headline,
         axes: axes.to_vec(),
         findings,
-        claims: outcome.seal.as_ref().zip(outcome.collection.as_ref()).map(|(seal, collection)| claims(seal, collection)),
+        claims: outcome
+            .seal
+            .as_ref()
+            .zip(outcome.collection.as_ref())
+            .map(|(seal, collection)| claims(seal, collection)),
         basis: Basis {
             trust: supplied.0,
             custody: supplied.1,
@@ -234,7 +293,9 @@ fn sentence(axis: Axis, status: Status, outcome: &Outcome) -> String {
             return format!("It existed by {time}, by a trusted timestamp.");
         }
         (Axis::Time, Status::Bad) => "A timestamp does not belong to this package or was changed.",
-        (Axis::Time, _) if outcome.proven.is_some() => "A trusted timestamp shows when it existed; the host's clock differed.",
+        (Axis::Time, _) if outcome.proven.is_some() => {
+            "A trusted timestamp shows when it existed; the host's clock differed."
+        }
         (Axis::Time, _) => "No trusted timestamp shows when it existed.",
         (Axis::Completeness, Status::Good) => "Everything that was asked for and present was collected.",
         (Axis::Completeness, Status::Unknown) => "What is missing could not be determined.",
@@ -248,7 +309,7 @@ fn sentence(axis: Axis, status: Status, outcome: &Outcome) -> String {
 }
 
 /// The sentence that stands under the verdict.
-pub fn headline_sentence(report: &Report) -> String {
+pub(crate) fn headline_sentence(report: &Report) -> String {
     match report.headline {
         Verdict::Verified => {
             let signer = report.axes.iter().find(|axis| axis.axis == Axis::Signer).map(|axis| axis.sentence.as_str()).unwrap_or_default();

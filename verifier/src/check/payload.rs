@@ -21,7 +21,7 @@ const WINDOW: usize = 8;
 const SMALL: u64 = 1 << 20;
 
 /// A payload member and what was found in it.
-pub struct Read {
+pub(super) struct Read {
     /// Name below the package folder.
     pub name: String,
     /// Its content, or what is wrong with it.
@@ -30,7 +30,7 @@ pub struct Read {
 
 /// The file's digests that the seal and the ledger speak of.
 #[derive(Debug, Clone, Copy)]
-pub struct FileDigests {
+pub(super) struct FileDigests {
     /// Of every byte before the seal.
     pub prefix: Sha256Digest,
     /// Of the whole file.
@@ -38,7 +38,12 @@ pub struct FileDigests {
 }
 
 /// Reads every payload member and hashes the file. `each` gets the members in order.
-pub fn read_all(evidence: &dyn Evidence, layout: &Layout, threads: usize, mut each: impl FnMut(Read)) -> io::Result<FileDigests> {
+pub(super) fn read_all(
+    evidence: &dyn Evidence,
+    layout: &Layout,
+    threads: usize,
+    mut each: impl FnMut(Read),
+) -> io::Result<FileDigests> {
     if threads < 2 || evidence.len() < SMALL {
         let mut walk = DirectoryWalk::new(evidence, &layout.directory);
         for _ in 0..layout.payload {
@@ -121,7 +126,10 @@ fn hash_file(evidence: &dyn Evidence, prefix_len: u64) -> io::Result<FileDigests
             let window = buffer.get_mut(..wanted).unwrap_or_default();
             let read = evidence.read_at(window, offset)?;
             if read == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file became shorter while it was read",
+                ));
             }
             hasher.update(window.get(..read).unwrap_or_default());
             offset += read as u64;

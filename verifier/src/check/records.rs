@@ -21,7 +21,7 @@ const MAX_ARTIFACTS: usize = 10_000;
 
 /// What the records say, as far as they could be read.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     /// Leaves so far: the item records.
     pub items_root: MerkleTree,
     /// Items by artifact and outcome, in order of first appearance.
@@ -35,7 +35,7 @@ pub struct Tally {
 }
 
 /// Manifest and item records, walked in step with the payload.
-pub struct InStep<'e> {
+pub(super) struct InStep<'e> {
     manifest: Side<'e, (Sha256Digest, String)>,
     items: Side<'e, ItemRecord>,
     tally: Tally,
@@ -56,7 +56,7 @@ impl<T> Side<'_, T> {
 
 impl<'e> InStep<'e> {
     /// A walk that has not begun; a file that could not be opened is walked as if it were empty.
-    pub fn new(manifest: Option<Lines<'e>>, items: Option<Lines<'e>>) -> Self {
+    pub(super) fn new(manifest: Option<Lines<'e>>, items: Option<Lines<'e>>) -> Self {
         let tally = Tally { complete: manifest.is_some() && items.is_some(), ..Tally::default() };
         Self {
             manifest: Side { lines: manifest, ahead: VecDeque::new() },
@@ -66,7 +66,7 @@ impl<'e> InStep<'e> {
     }
 
     /// Compares one payload member with its manifest line and its item record.
-    pub fn member(&mut self, read: &Read, findings: &mut Findings) {
+    pub(super) fn member(&mut self, read: &Read, findings: &mut Findings) {
         self.tally.files += 1;
         let content = match &read.content {
             Ok(content) => {
@@ -79,7 +79,11 @@ impl<'e> InStep<'e> {
             }
         };
         match self.manifest_line(&read.name, findings) {
-            None => findings.add(&rules::MEMBER_UNLISTED, Some(&read.name), "This file is not in the list of sealed files."),
+            None => findings.add(
+                &rules::MEMBER_UNLISTED,
+                Some(&read.name),
+                "This file is not in the list of sealed files.",
+            ),
             Some(digest) if content.is_some_and(|content| content.sha256 != digest) => {
                 let found = "The content of this file is not what the list of sealed files says.";
                 findings.add(&rules::ITEM_DIGEST_DIFFERS, Some(&read.name), found);
@@ -87,9 +91,15 @@ impl<'e> InStep<'e> {
             Some(_) => {}
         }
         match self.item(&read.name, findings) {
-            None => findings.add(&rules::RECORD_ABSENT, Some(&read.name), "There is no record of how this file was acquired."),
+            None => findings.add(
+                &rules::RECORD_ABSENT,
+                Some(&read.name),
+                "There is no record of how this file was acquired.",
+            ),
             Some(record) => {
-                let differs = content.is_some_and(|content| (Some(content.sha256), Some(content.size)) != (record.sha256, record.size));
+                let differs = content.is_some_and(|content| {
+                    (Some(content.sha256), Some(content.size)) != (record.sha256, record.size)
+                });
                 if differs {
                     let found = "The content of this file is not what its acquisition record says.";
                     findings.add(&rules::RECORD_DIFFERS, Some(&read.name), found);
@@ -99,7 +109,7 @@ impl<'e> InStep<'e> {
     }
 
     /// Reads what is left of both files and checks them as members.
-    pub fn finish(mut self, findings: &mut Findings) -> (Tally, [Option<Sha256Digest>; 2]) {
+    pub(super) fn finish(mut self, findings: &mut Findings) -> (Tally, [Option<Sha256Digest>; 2]) {
         while self.read_manifest_line(findings) {
             self.drop_lines(usize::MAX, findings);
         }
@@ -124,7 +134,11 @@ impl<'e> InStep<'e> {
     fn drop_lines(&mut self, count: usize, findings: &mut Findings) {
         let count = count.min(self.manifest.ahead.len());
         for (_, name) in self.manifest.ahead.drain(..count) {
-            findings.add(&rules::LISTED_MEMBER_ABSENT, Some(&name), "This file was sealed and is not in the package any more.");
+            findings.add(
+                &rules::LISTED_MEMBER_ABSENT,
+                Some(&name),
+                "This file was sealed and is not in the package any more.",
+            );
         }
     }
 
@@ -181,15 +195,27 @@ impl<'e> InStep<'e> {
             Ok(record) => record,
             Err(error) => {
                 self.tally.complete = false;
-                findings.add(&rules::RECORD_MALFORMED, Some(&place()), format!("This record cannot be read: {error}."));
+                findings.add(
+                    &rules::RECORD_MALFORMED,
+                    Some(&place()),
+                    format!("This record cannot be read: {error}."),
+                );
                 return true;
             }
         };
         if let Err(error) = record.check() {
-            findings.add(&rules::RECORD_INCONSISTENT, Some(&place()), format!("This record contradicts itself: {error}."));
+            findings.add(
+                &rules::RECORD_INCONSISTENT,
+                Some(&place()),
+                format!("This record contradicts itself: {error}."),
+            );
         }
         if record.id != number {
-            findings.add(&rules::SEQUENCE_BROKEN, Some(&place()), "Records are not numbered one after the other.");
+            findings.add(
+                &rules::SEQUENCE_BROKEN,
+                Some(&place()),
+                "Records are not numbered one after the other.",
+            );
         }
         self.count(&record);
         if record.member.is_some() {
@@ -217,13 +243,13 @@ impl<'e> InStep<'e> {
 
 impl Tally {
     /// Items with `outcome`.
-    pub fn total(&self, outcome: Outcome) -> u64 {
+    pub(super) fn total(&self, outcome: Outcome) -> u64 {
         self.counts.iter().map(|counts| counts.count(outcome)).sum()
     }
 }
 
 /// Reads the acquisition log: form and sequence. Its digest, where the member is sound.
-pub fn check_actions(mut lines: Lines<'_>, findings: &mut Findings) -> Option<Sha256Digest> {
+pub(super) fn check_actions(mut lines: Lines<'_>, findings: &mut Findings) -> Option<Sha256Digest> {
     let mut number = 0;
     loop {
         let place = format!("actions.jsonl, line {}", number + 1);
@@ -231,9 +257,17 @@ pub fn check_actions(mut lines: Lines<'_>, findings: &mut Findings) -> Option<Sh
             Ok(None) => break,
             Ok(Some(line)) => match read_record::<ActionRecord>(line) {
                 Ok(action) if action.seq == number + 1 => {}
-                Ok(_) => findings.add(&rules::SEQUENCE_BROKEN, Some(&place), "Actions are not numbered one after the other."),
+                Ok(_) => findings.add(
+                    &rules::SEQUENCE_BROKEN,
+                    Some(&place),
+                    "Actions are not numbered one after the other.",
+                ),
                 Err(error) => {
-                    findings.add(&rules::RECORD_MALFORMED, Some(&place), format!("This record cannot be read: {error}."));
+                    findings.add(
+                        &rules::RECORD_MALFORMED,
+                        Some(&place),
+                        format!("This record cannot be read: {error}."),
+                    );
                 }
             },
             Err(fault) => {
@@ -264,13 +298,23 @@ fn finish_lines(lines: Option<Lines<'_>>, name: &str, findings: &mut Findings) -
 }
 
 /// Tells what is wrong with a member's bytes.
-pub fn content_fault(fault: &ContentFault, name: &str, findings: &mut Findings) {
+pub(super) fn content_fault(fault: &ContentFault, name: &str, findings: &mut Findings) {
     match fault {
         ContentFault::Read(error) => {
-            let found = format!("This part of the file could not be read ({error}); try another copy or another reader.");
+            let found = format!(
+                "This part of the file could not be read ({error}); try another copy or another reader."
+            );
             findings.add(&rules::LIMITS_EXCEEDED, Some(name), found);
         }
-        ContentFault::Frame(what) => findings.add(&rules::MEMBER_MALFORMED, Some(name), format!("This member was changed or is damaged: {what}.")),
-        ContentFault::Content(what) => findings.add(&rules::CONTENT_MALFORMED, Some(name), format!("This member was changed or is damaged: {what}.")),
+        ContentFault::Frame(what) => findings.add(
+            &rules::MEMBER_MALFORMED,
+            Some(name),
+            format!("This member was changed or is damaged: {what}."),
+        ),
+        ContentFault::Content(what) => findings.add(
+            &rules::CONTENT_MALFORMED,
+            Some(name),
+            format!("This member was changed or is damaged: {what}."),
+        ),
     }
 }

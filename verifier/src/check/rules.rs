@@ -24,7 +24,8 @@ mod words {
         "whether the file has exactly the form that a sealed package has, with nothing hidden in it",
         "who changed it, or when",
     );
-    pub(super) const OPENED: (&str, &str) = ("that the file could not be judged as a package", "anything about its content");
+    pub(super) const OPENED: (&str, &str) =
+        ("that the file could not be judged as a package", "anything about its content");
     pub(super) const FILES: (&str, &str) = (
         "whether each file has the same bytes as when the package was sealed, with none added or removed",
         "that the files told the truth, or were unchanged before sealing",
@@ -33,8 +34,10 @@ mod words {
         ("whether the records can be read in only one way and fit each other", "that what they say is true");
     pub(super) const SEAL: (&str, &str) =
         ("whether everything in the package is what was sealed", "that everything relevant was collected");
-    pub(super) const SIGNATURE: (&str, &str) =
-        ("which key sealed the package, and that nothing changed since", "who used the key, or that it was not stolen");
+    pub(super) const SIGNATURE: (&str, &str) = (
+        "which key sealed the package, and that nothing changed since",
+        "who used the key, or that it was not stolen",
+    );
     pub(super) const TRUST: (&str, &str) = (
         "whether the organisation that made the trust folder lists the key",
         "who used the key, or that it was not stolen",
@@ -43,8 +46,10 @@ mod words {
         "that the package existed by a certain time, by somebody else's clock",
         "when the recorded events happened",
     );
-    pub(super) const CLOCK: (&str, &str) =
-        ("how far the host's clock was from another clock when it was sealed", "that times in older logs are right");
+    pub(super) const CLOCK: (&str, &str) = (
+        "how far the host's clock was from another clock when it was sealed",
+        "that times in older logs are right",
+    );
     pub(super) const LOG: (&str, &str) =
         ("what the collecting program attempted and what became of it", "that the host showed it everything");
     pub(super) const LEDGER: (&str, &str) = (
@@ -158,10 +163,16 @@ mod tests {
             let code = cells.next()?.trim_end_matches('`').to_owned();
             Some((code, cells.next()?.to_owned(), cells.next()?.to_owned()))
         });
-        let told: Vec<_> = rows.filter(|(code, axis, _)| code.contains('.') && Axis::ALL.iter().any(|known| known.to_string() == *axis)).collect();
+        let told: Vec<_> = rows
+            .filter(|(code, axis, _)| {
+                code.contains('.') && Axis::ALL.iter().any(|known| known.to_string() == *axis)
+            })
+            .collect();
         let ours: Vec<_> = ALL
             .iter()
-            .map(|rule| (rule.code.to_owned(), rule.axis.to_string(), format!("{:?}", rule.status).to_lowercase()))
+            .map(|rule| {
+                (rule.code.to_owned(), rule.axis.to_string(), format!("{:?}", rule.status).to_lowercase())
+            })
             .collect();
         assert_eq!(ours, told);
     }

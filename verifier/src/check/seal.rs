@@ -15,30 +15,30 @@ use super::rules;
 use super::tags::is_other_version;
 
 /// A statement that could be read, with its exact bytes. Only this module makes one.
-pub struct ReadSeal {
+pub(super) struct ReadSeal {
     bytes: Vec<u8>,
     statement: SealStatement,
 }
 
 impl ReadSeal {
     /// The bytes that are signed.
-    pub fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// What they say.
-    pub fn statement(&self) -> &SealStatement {
+    pub(super) fn statement(&self) -> &SealStatement {
         &self.statement
     }
 
     /// The package id.
-    pub fn package_id(&self) -> Sha256Digest {
+    pub(super) fn package_id(&self) -> Sha256Digest {
         Sha256Digest::of(&self.bytes)
     }
 }
 
 /// Reads the statement.
-pub fn read(bytes: Option<Vec<u8>>, layout: &Layout, findings: &mut Findings) -> Option<ReadSeal> {
+pub(super) fn read(bytes: Option<Vec<u8>>, layout: &Layout, findings: &mut Findings) -> Option<ReadSeal> {
     if layout.tail_member(SEAL_MEMBER).is_none() {
         findings.add(&rules::SEAL_ABSENT, Some(SEAL_MEMBER), "The package has no seal.");
         return None;
@@ -60,14 +60,18 @@ pub fn read(bytes: Option<Vec<u8>>, layout: &Layout, findings: &mut Findings) ->
             None
         }
         Err(error) => {
-            findings.add(&rules::SEAL_MALFORMED, Some(SEAL_MEMBER), format!("The seal cannot be read: {error}."));
+            findings.add(
+                &rules::SEAL_MALFORMED,
+                Some(SEAL_MEMBER),
+                format!("The seal cannot be read: {error}."),
+            );
             None
         }
     }
 }
 
 /// Compares the statement with what it covers.
-pub fn check(
+pub(super) fn check(
     seal: &ReadSeal,
     layout: &Layout,
     digests: FileDigests,
@@ -78,17 +82,33 @@ pub fn check(
 ) {
     let statement = seal.statement();
     if (statement.prefix.bytes, statement.prefix.sha256) != (layout.prefix_len(), digests.prefix) {
-        findings.add(&rules::PREFIX_DIFFERS, Some(SEAL_MEMBER), "The evidence in this file is not what was sealed: at least one byte differs.");
+        findings.add(
+            &rules::PREFIX_DIFFERS,
+            Some(SEAL_MEMBER),
+            "The evidence in this file is not what was sealed: at least one byte differs.",
+        );
     }
     if tagmanifest.is_some_and(|found| found != statement.tagmanifest_sha256) {
-        findings.add(&rules::TAGMANIFEST_DIFFERS, Some(SEAL_MEMBER), "The list of record files is not the one that was sealed.");
+        findings.add(
+            &rules::TAGMANIFEST_DIFFERS,
+            Some(SEAL_MEMBER),
+            "The list of record files is not the one that was sealed.",
+        );
     }
     if tally.complete && tally.items_root.root() != statement.items_root {
-        findings.add(&rules::ITEMS_ROOT_DIFFERS, Some(SEAL_MEMBER), "The acquisition records are not those that were sealed.");
+        findings.add(
+            &rules::ITEMS_ROOT_DIFFERS,
+            Some(SEAL_MEMBER),
+            "The acquisition records are not those that were sealed.",
+        );
     }
     let sealed = (statement.items, statement.payload_files, statement.payload_bytes);
     if tally.complete && sealed != (tally.items_root.leaves(), tally.files, tally.bytes) {
-        findings.add(&rules::COUNTS_DIFFER, Some(SEAL_MEMBER), "The number of records, files or bytes is not what was sealed.");
+        findings.add(
+            &rules::COUNTS_DIFFER,
+            Some(SEAL_MEMBER),
+            "The number of records, files or bytes is not what was sealed.",
+        );
     }
     check_times(statement, layout, collection, findings);
     if let Some(collection) = collection {
@@ -99,9 +119,18 @@ pub fn check(
     }
 }
 
-fn check_collection(statement: &SealStatement, tally: &Tally, collection: &Collection, findings: &mut Findings) {
+fn check_collection(
+    statement: &SealStatement,
+    tally: &Tally,
+    collection: &Collection,
+    findings: &mut Findings,
+) {
     if tally.complete && collection.counts != tally.counts {
-        findings.add(&rules::COUNTS_DIFFER, Some("collection.json"), "The counts of items are not what the records add up to.");
+        findings.add(
+            &rules::COUNTS_DIFFER,
+            Some("collection.json"),
+            "The counts of items are not what the records add up to.",
+        );
     }
     let order = statement.order.as_ref().map(|order| order.sha256);
     let same = statement.collection_id == collection.collection_id
@@ -115,14 +144,23 @@ fn check_collection(statement: &SealStatement, tally: &Tally, collection: &Colle
 }
 
 /// The members' times that the format fixes; those before the seal are covered by it, those of the seal only by this.
-fn check_times(statement: &SealStatement, layout: &Layout, collection: Option<&Collection>, findings: &mut Findings) {
+fn check_times(
+    statement: &SealStatement,
+    layout: &Layout,
+    collection: Option<&Collection>,
+    findings: &mut Findings,
+) {
     let sealed_at = ZipTime::nearest(statement.sealed_at.unix_seconds());
     let ended_at = collection.map(|collection| ZipTime::nearest(collection.clock.end.utc.unix_seconds()));
     for entry in &layout.tail {
         let name = entry.name_below(&layout.folder);
         let expected = if name.starts_with("seal/") { Some(sealed_at) } else { ended_at };
         if expected.is_some_and(|expected| entry.header.modified != expected) {
-            findings.add(&rules::MEMBER_MALFORMED, Some(name), "This member carries another time than it must.");
+            findings.add(
+                &rules::MEMBER_MALFORMED,
+                Some(name),
+                "This member carries another time than it must.",
+            );
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::trust::Trust;
 
 /// By which time keys are judged.
 #[derive(Debug, Clone, Copy)]
-pub enum JudgedAt {
+pub(super) enum JudgedAt {
     /// A trusted timestamp, or the time that the verifier's user names.
     Proven(UtcTime),
     /// The verifier's clock, since nothing proves when the package was sealed.
@@ -24,7 +24,7 @@ pub enum JudgedAt {
 
 /// What the signatures come to.
 #[derive(Default)]
-pub struct Signatures {
+pub(super) struct Signatures {
     /// The collector's key, once its signature verified.
     pub collector: Option<PublicKey>,
     /// Bytes of the collector's signature file: what timestamps cover.
@@ -34,12 +34,17 @@ pub struct Signatures {
 }
 
 /// Verifies every announced signature; `file` gives a member's bytes.
-pub fn check_signatures(seal: &ReadSeal, mut file: impl FnMut(&str, &mut Findings) -> Option<Vec<u8>>, findings: &mut Findings) -> Signatures {
+pub(super) fn check_signatures(
+    seal: &ReadSeal,
+    mut file: impl FnMut(&str, &mut Findings) -> Option<Vec<u8>>,
+    findings: &mut Findings,
+) -> Signatures {
     let mut signatures = Signatures::default();
     for signer in &seal.statement().signers {
         let member = signature_member(signer.role);
         let Some(bytes) = file(&member, findings) else {
-            let found = format!("The seal announces a signature by the {}, and it is not there.", signer.role);
+            let found =
+                format!("The seal announces a signature by the {}, and it is not there.", signer.role);
             findings.add(&rules::SIGNATURE_ABSENT, Some(&member), found);
             continue;
         };
@@ -53,22 +58,37 @@ pub fn check_signatures(seal: &ReadSeal, mut file: impl FnMut(&str, &mut Finding
         }
     }
     if signatures.collector.is_some() {
-        findings.add(&rules::UNCHANGED, None, "The seal is the one that the collection's one-time key signed; it has not changed since.");
+        findings.add(
+            &rules::UNCHANGED,
+            None,
+            "The seal is the one that the collection's one-time key signed; it has not changed since.",
+        );
     }
     signatures
 }
 
-fn verify(seal: &ReadSeal, bytes: &[u8], announced: Option<PublicKey>, role: Role, findings: &mut Findings) -> Option<PublicKey> {
+fn verify(
+    seal: &ReadSeal,
+    bytes: &[u8],
+    announced: Option<PublicKey>,
+    role: Role,
+    findings: &mut Findings,
+) -> Option<PublicKey> {
     let member = signature_member(role);
     let signature = match SshSignature::parse(bytes) {
         Ok(signature) if signature.namespace() == NAMESPACE_SEAL => signature,
         Ok(signature) => {
-            let found = format!("The {role}'s signature was made for another purpose ({}).", signature.namespace());
+            let found =
+                format!("The {role}'s signature was made for another purpose ({}).", signature.namespace());
             findings.add(&rules::SIGNATURE_MALFORMED, Some(&member), found);
             return None;
         }
         Err(error) => {
-            findings.add(&rules::SIGNATURE_MALFORMED, Some(&member), format!("The {role}'s signature cannot be read: {error}."));
+            findings.add(
+                &rules::SIGNATURE_MALFORMED,
+                Some(&member),
+                format!("The {role}'s signature cannot be read: {error}."),
+            );
             return None;
         }
     };
@@ -86,17 +106,28 @@ fn verify(seal: &ReadSeal, bytes: &[u8], announced: Option<PublicKey>, role: Rol
 }
 
 /// Judges whose key sealed the package. Returns the principal, where the trust folder lists one.
-pub fn check_trust(signatures: &Signatures, trust: Option<&Trust>, at: JudgedAt, findings: &mut Findings) -> Option<String> {
+pub(super) fn check_trust(
+    signatures: &Signatures,
+    trust: Option<&Trust>,
+    at: JudgedAt,
+    findings: &mut Findings,
+) -> Option<String> {
     let Some(trust) = trust else {
         let found = "No trust folder was given, so nobody's key can be recognised. Ask the organisation for it and give it with --trust.";
         findings.add(&rules::NO_TRUST_FOLDER, None, found);
         return None;
     };
     for problem in &trust.problems {
-        findings.add(&rules::TRUST_MALFORMED, None, format!("The trust folder cannot be read whole: {problem}."));
+        findings.add(
+            &rules::TRUST_MALFORMED,
+            None,
+            format!("The trust folder cannot be read whole: {problem}."),
+        );
     }
     let keys = [signatures.examiner.as_ref(), signatures.collector.as_ref()];
-    if let Some(revoked) = keys.into_iter().flatten().find(|key| trust.revoked.as_ref().is_some_and(|list| list.contains(key))) {
+    if let Some(revoked) =
+        keys.into_iter().flatten().find(|key| trust.revoked.as_ref().is_some_and(|list| list.contains(key)))
+    {
         let found = "The organisation has revoked the key that sealed this package.";
         findings.add(&rules::REVOKED_KEY, Some(&revoked.fingerprint()), found);
         return None;
@@ -112,11 +143,16 @@ pub fn check_trust(signatures: &Signatures, trust: Option<&Trust>, at: JudgedAt,
 fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) -> Option<String> {
     let (time, status, clause) = match at {
         JudgedAt::Proven(time) => (time, Status::Bad, "the package was sealed outside that time"),
-        JudgedAt::Now(time) => (time, Status::Unknown, "nothing proves that the package was sealed within that time"),
+        JudgedAt::Now(time) => {
+            (time, Status::Unknown, "nothing proves that the package was sealed within that time")
+        }
     };
     let fingerprint = key.fingerprint();
     let subject = Some(fingerprint.as_str());
-    let standing = trust.allowed_signers.as_ref().map_or(Standing::UnknownKey, |list| list.lookup(key, NAMESPACE_SEAL, time));
+    let standing = trust
+        .allowed_signers
+        .as_ref()
+        .map_or(Standing::UnknownKey, |list| list.lookup(key, NAMESPACE_SEAL, time));
     match standing {
         Standing::Good { principal } => {
             let found = format!("The seal was signed with a key that the trust folder lists as {principal}.");
@@ -128,7 +164,8 @@ fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) 
             findings.add(&rules::UNKNOWN_KEY, subject, found);
         }
         Standing::WrongNamespace { principal, .. } => {
-            let found = format!("The trust folder lists this key as {principal}, but not for sealing packages.");
+            let found =
+                format!("The trust folder lists this key as {principal}, but not for sealing packages.");
             findings.add(&rules::NOT_FOR_SEALS, subject, found);
         }
         Standing::NotYetValid { principal, since } => {
@@ -136,7 +173,8 @@ fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) 
             findings.add_as(&rules::OUTSIDE_VALIDITY, status, subject, found);
         }
         Standing::Expired { principal, until } => {
-            let found = format!("The key of {principal} was valid until {}, and {clause}.", until.for_people());
+            let found =
+                format!("The key of {principal} was valid until {}, and {clause}.", until.for_people());
             findings.add_as(&rules::OUTSIDE_VALIDITY, status, subject, found);
         }
     }

@@ -16,10 +16,20 @@ use super::rules;
 use crate::open::{Evidence, MAX_WHOLE, MemberReader};
 
 /// Reads a member of the tail whole, checks its frame and content, and returns its bytes.
-pub fn read_whole(evidence: &dyn Evidence, layout: &Layout, name: &str, most: u64, findings: &mut Findings) -> Option<Vec<u8>> {
+pub(super) fn read_whole(
+    evidence: &dyn Evidence,
+    layout: &Layout,
+    name: &str,
+    most: u64,
+    findings: &mut Findings,
+) -> Option<Vec<u8>> {
     let entry = layout.tail_member(name)?;
     if entry.sizes.size > most {
-        findings.add(&rules::LIMITS_EXCEEDED, Some(name), format!("This member is larger than the {most} bytes that are read of it."));
+        findings.add(
+            &rules::LIMITS_EXCEEDED,
+            Some(name),
+            format!("This member is larger than the {most} bytes that are read of it."),
+        );
         return None;
     }
     let mut content = Vec::new();
@@ -39,11 +49,11 @@ pub fn read_whole(evidence: &dyn Evidence, layout: &Layout, name: &str, most: u6
 
 /// Digests of the tag files as they are, by name, in the order of the members.
 #[derive(Default)]
-pub struct TagDigests(Vec<(&'static str, Sha256Digest)>);
+pub(super) struct TagDigests(Vec<(&'static str, Sha256Digest)>);
 
 impl TagDigests {
     /// Notes a tag file's digest, where the member is sound.
-    pub fn note(&mut self, name: &'static str, digest: Option<Sha256Digest>) {
+    pub(super) fn note(&mut self, name: &'static str, digest: Option<Sha256Digest>) {
         self.0.extend(digest.map(|digest| (name, digest)));
     }
 
@@ -53,7 +63,12 @@ impl TagDigests {
 }
 
 /// Compares the tag manifest with the tag files; returns the manifest's own digest.
-pub fn check_manifest(evidence: &dyn Evidence, layout: &Layout, digests: &TagDigests, findings: &mut Findings) -> Option<Sha256Digest> {
+pub(super) fn check_manifest(
+    evidence: &dyn Evidence,
+    layout: &Layout,
+    digests: &TagDigests,
+    findings: &mut Findings,
+) -> Option<Sha256Digest> {
     let bytes = read_whole(evidence, layout, TAG_MANIFEST, MAX_WHOLE, findings)?;
     let text = String::from_utf8_lossy(&bytes);
     let expected: Vec<&str> = layout
@@ -62,33 +77,52 @@ pub fn check_manifest(evidence: &dyn Evidence, layout: &Layout, digests: &TagDig
         .map(|entry| entry.name_below(&layout.folder))
         .take_while(|name| *name != TAG_MANIFEST)
         .collect();
-    let lines: Vec<Option<(Sha256Digest, &str)>> = text.split_terminator('\n').map(parse_manifest_line).collect();
+    let lines: Vec<Option<(Sha256Digest, &str)>> =
+        text.split_terminator('\n').map(parse_manifest_line).collect();
     if !text.ends_with('\n') || lines.iter().any(Option::is_none) {
-        findings.add(&rules::MANIFEST_MALFORMED, Some(TAG_MANIFEST), "A line of this list is not in its one form.");
+        findings.add(
+            &rules::MANIFEST_MALFORMED,
+            Some(TAG_MANIFEST),
+            "A line of this list is not in its one form.",
+        );
     }
     let lines: Vec<(Sha256Digest, &str)> = lines.into_iter().flatten().collect();
     for name in &expected {
         match lines.iter().find(|(_, listed)| listed == name) {
-            None => findings.add(&rules::MEMBER_UNLISTED, Some(name), "This record file is not in the list of sealed record files."),
+            None => findings.add(
+                &rules::MEMBER_UNLISTED,
+                Some(name),
+                "This record file is not in the list of sealed record files.",
+            ),
             Some((digest, _)) if digests.of(name).is_some_and(|found| found != *digest) => {
-                let found = "The content of this record file is not what the list of sealed record files says.";
+                let found =
+                    "The content of this record file is not what the list of sealed record files says.";
                 findings.add(&rules::TAG_DIGEST_DIFFERS, Some(name), found);
             }
             Some(_) => {}
         }
     }
     for (_, name) in lines.iter().filter(|(_, name)| !expected.contains(name)) {
-        findings.add(&rules::LISTED_MEMBER_ABSENT, Some(name), "This record file was sealed and is not in the package any more.");
+        findings.add(
+            &rules::LISTED_MEMBER_ABSENT,
+            Some(name),
+            "This record file was sealed and is not in the package any more.",
+        );
     }
-    let listed: Vec<&str> = lines.iter().map(|(_, name)| *name).filter(|name| expected.contains(name)).collect();
+    let listed: Vec<&str> =
+        lines.iter().map(|(_, name)| *name).filter(|name| expected.contains(name)).collect();
     if listed != expected.iter().copied().filter(|name| listed.contains(name)).collect::<Vec<_>>() {
-        findings.add(&rules::MANIFEST_MALFORMED, Some(TAG_MANIFEST), "The lines of this list do not stand in the order of the members.");
+        findings.add(
+            &rules::MANIFEST_MALFORMED,
+            Some(TAG_MANIFEST),
+            "The lines of this list do not stand in the order of the members.",
+        );
     }
     Some(Sha256Digest::of(&bytes))
 }
 
 /// Reads `collection.json`.
-pub fn read_collection(bytes: &[u8], findings: &mut Findings) -> Option<Collection> {
+pub(super) fn read_collection(bytes: &[u8], findings: &mut Findings) -> Option<Collection> {
     const NAME: &str = "collection.json";
     if is_other_version(bytes, FORMAT) {
         let found = "This package has a format that this verifier does not know; use a newer verifier.";
@@ -98,26 +132,34 @@ pub fn read_collection(bytes: &[u8], findings: &mut Findings) -> Option<Collecti
     match read_record::<Collection>(bytes) {
         Ok(collection) => {
             if let Err(error) = collection.check() {
-                findings.add(&rules::RECORD_INCONSISTENT, Some(NAME), format!("This record contradicts itself: {error}."));
+                findings.add(
+                    &rules::RECORD_INCONSISTENT,
+                    Some(NAME),
+                    format!("This record contradicts itself: {error}."),
+                );
             }
             Some(collection)
         }
         Err(error) => {
-            findings.add(&rules::RECORD_MALFORMED, Some(NAME), format!("This record cannot be read: {error}."));
+            findings.add(
+                &rules::RECORD_MALFORMED,
+                Some(NAME),
+                format!("This record cannot be read: {error}."),
+            );
             None
         }
     }
 }
 
 /// Whether a record names a format of the same family with another version.
-pub fn is_other_version(bytes: &[u8], known: &str) -> bool {
+pub(super) fn is_other_version(bytes: &[u8], known: &str) -> bool {
     let family = known.split('/').next().unwrap_or(known);
     let format = read_value(bytes).ok().and_then(|value| value.get("format")?.as_str().map(str::to_owned));
     format.is_some_and(|format| format != known && format.split('/').next() == Some(family))
 }
 
 /// Compares the bag's two texts with what they must say.
-pub fn check_bag(
+pub(super) fn check_bag(
     declaration: Option<&[u8]>,
     info: Option<&[u8]>,
     collection: Option<&Collection>,
@@ -125,7 +167,11 @@ pub fn check_bag(
     findings: &mut Findings,
 ) {
     if declaration.is_some_and(|bytes| bytes != BAGIT_TXT.as_bytes()) {
-        findings.add(&rules::DECLARATION_DIFFERS, Some("bagit.txt"), "This file is not what it must be, byte for byte.");
+        findings.add(
+            &rules::DECLARATION_DIFFERS,
+            Some("bagit.txt"),
+            "This file is not what it must be, byte for byte.",
+        );
     }
     let (Some(info), Some(collection), Some(seal)) = (info, collection, seal) else { return };
     let expected = BagInfo {

@@ -18,7 +18,7 @@ const TOLERATED: i64 = 300;
 const TICK: i64 = 2;
 
 /// Checks every token, in the order of the members; returns the earliest trusted time.
-pub fn check(
+pub(super) fn check(
     tokens: &[(String, Vec<u8>)],
     signatures: &Signatures,
     statement: &SealStatement,
@@ -42,10 +42,13 @@ pub fn check(
             format!("none came from {}", statement.timestamp_authorities.join(", "))
         };
         let sealed_at = statement.sealed_at.for_people();
-        let found = format!("The package has no trusted timestamp: {asked}. That it was sealed on {sealed_at} rests on the host's clock alone.");
+        let found = format!(
+            "The package has no trusted timestamp: {asked}. That it was sealed on {sealed_at} rests on the host's clock alone."
+        );
         findings.add(&rules::TOKEN_ABSENT, None, found);
     }
-    let unsynchronised = collection.is_some_and(|collection| collection.clock.end.synchronised == Some(false));
+    let unsynchronised =
+        collection.is_some_and(|collection| collection.clock.end.synchronised == Some(false));
     if earliest.is_none() && unsynchronised && findings.worse_than_good(Axis::Time) {
         let found = "The host's system did not believe that its own clock was synchronised.";
         findings.add(&rules::CLOCK_UNSYNCHRONISED, None, found);
@@ -61,27 +64,44 @@ fn check_token(
     findings: &mut Findings,
 ) -> Option<UtcTime> {
     let none = TimestampRoots::default();
-    let judged = TimestampToken::from_stored(bytes).and_then(|token| token.verify(imprint, roots.unwrap_or(&none)));
+    let judged =
+        TimestampToken::from_stored(bytes).and_then(|token| token.verify(imprint, roots.unwrap_or(&none)));
     match judged {
         Ok(timestamp) => {
             let time = timestamp.gen_time;
-            let found = format!("The package existed by {}, by the clock of {}.", time.for_people(), timestamp.authority);
+            let found = format!(
+                "The package existed by {}, by the clock of {}.",
+                time.for_people(),
+                timestamp.authority
+            );
             findings.add(&rules::TOKEN_TRUSTED, Some(name), found);
             return Some(time);
         }
         Err(TimestampError::ImprintMismatch { .. }) => {
-            findings.add(&rules::TOKEN_OTHER_DATA, Some(name), "This timestamp was made for something else, not for this package.");
+            findings.add(
+                &rules::TOKEN_OTHER_DATA,
+                Some(name),
+                "This timestamp was made for something else, not for this package.",
+            );
         }
         Err(TimestampError::UntrustedAuthority { authority, .. }) if roots.is_none() => {
-            let found = format!("This timestamp comes from {authority}, and no list of trusted authorities (tsa-roots.pem) was given.");
+            let found = format!(
+                "This timestamp comes from {authority}, and no list of trusted authorities (tsa-roots.pem) was given."
+            );
             findings.add(&rules::NO_ROOTS, Some(name), found);
         }
         Err(TimestampError::UntrustedAuthority { authority, reason }) => {
-            let found = format!("This timestamp comes from {authority}, which the organisation's list does not lead to: {reason}.");
+            let found = format!(
+                "This timestamp comes from {authority}, which the organisation's list does not lead to: {reason}."
+            );
             findings.add(&rules::AUTHORITY_UNPINNED, Some(name), found);
         }
         Err(error) => {
-            findings.add(&rules::TOKEN_BROKEN, Some(name), format!("This timestamp was changed or is damaged: {error}."));
+            findings.add(
+                &rules::TOKEN_BROKEN,
+                Some(name),
+                format!("This timestamp was changed or is damaged: {error}."),
+            );
         }
     }
     None
@@ -91,7 +111,9 @@ fn compare_clock(name: &str, time: UtcTime, statement: &SealStatement, findings:
     let ahead = statement.sealed_at.unix_seconds().saturating_sub(time.unix_seconds());
     if ahead > TICK || ahead < -TOLERATED {
         let (seconds, direction) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
-        let found = format!("When it was sealed, the host's clock was {seconds} seconds {direction} the timestamp authority's.");
+        let found = format!(
+            "When it was sealed, the host's clock was {seconds} seconds {direction} the timestamp authority's."
+        );
         findings.add(&rules::CLOCK_DIFFERS, Some(name), found);
     }
 }

@@ -3,7 +3,9 @@
 
 use std::io;
 
-use holdfast_schemas::container::{CENTRAL_FIXED, ContainerError, Directory, MemberHeader, MemberSizes, Method};
+use holdfast_schemas::container::{
+    CENTRAL_FIXED, ContainerError, Directory, MemberHeader, MemberSizes, Method,
+};
 
 use super::Evidence;
 
@@ -13,7 +15,7 @@ const WINDOW: usize = 256 * 1024;
 
 /// A member as the directory describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Header that both places must render from.
     pub header: MemberHeader,
     /// Sizes and CRC-32.
@@ -24,12 +26,12 @@ pub struct Entry {
 
 impl Entry {
     /// The local header's one rendering.
-    pub fn local_header(&self) -> Vec<u8> {
+    pub(crate) fn local_header(&self) -> Vec<u8> {
         self.header.render_local((self.header.method == Method::Stored).then_some(&self.sizes))
     }
 
     /// The data descriptor's one rendering; empty for a stored member.
-    pub fn descriptor(&self) -> Vec<u8> {
+    pub(crate) fn descriptor(&self) -> Vec<u8> {
         match self.header.method {
             Method::Deflated => self.header.render_descriptor(&self.sizes),
             Method::Stored => Vec::new(),
@@ -37,13 +39,13 @@ impl Entry {
     }
 
     /// Offset of the first byte after the member, descriptor included; `None` past the end of numbers.
-    pub fn end(&self) -> Option<u64> {
+    pub(crate) fn end(&self) -> Option<u64> {
         let around = (self.local_header().len() + self.descriptor().len()) as u64;
         self.offset.checked_add(around)?.checked_add(self.sizes.compressed)
     }
 
     /// The name below the package folder; empty where the name is not below `folder`.
-    pub fn name_below<'a>(&'a self, folder: &str) -> &'a str {
+    pub(crate) fn name_below<'a>(&'a self, folder: &str) -> &'a str {
         self.header.name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default()
     }
 }
@@ -58,7 +60,7 @@ pub enum WalkError {
 }
 
 /// A walk over the entries, in order.
-pub struct DirectoryWalk<'e> {
+pub(crate) struct DirectoryWalk<'e> {
     evidence: &'e dyn Evidence,
     left: u64,
     next: u64,
@@ -69,13 +71,13 @@ pub struct DirectoryWalk<'e> {
 
 impl<'e> DirectoryWalk<'e> {
     /// A walk from the first entry.
-    pub fn new(evidence: &'e dyn Evidence, directory: &Directory) -> Self {
+    pub(crate) fn new(evidence: &'e dyn Evidence, directory: &Directory) -> Self {
         let end = directory.offset.saturating_add(directory.bytes);
         Self { evidence, left: directory.entries, next: directory.offset, end, window: Vec::new(), at: 0 }
     }
 
     /// The next entry; `None` after the last one. The entries must fill the directory exactly.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, WalkError> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, WalkError> {
         if self.left == 0 {
             let unread = self.window.len() - self.at;
             let rest = self.end.saturating_sub(self.next).saturating_add(unread as u64);

@@ -14,7 +14,7 @@ const WINDOW: usize = 128 * 1024;
 
 /// What is wrong with a member's bytes.
 #[derive(Debug)]
-pub enum ContentFault {
+pub(crate) enum ContentFault {
     /// The file could not be read.
     Read(io::Error),
     /// The local header or data descriptor is not the rendering of the directory entry.
@@ -25,7 +25,7 @@ pub enum ContentFault {
 
 /// What passed through a reader.
 #[derive(Debug, Clone, Copy)]
-pub struct MemberTotals {
+pub(crate) struct MemberTotals {
     /// Bytes of content.
     pub size: u64,
     /// Their digest.
@@ -33,7 +33,7 @@ pub struct MemberTotals {
 }
 
 /// Reads one member's content.
-pub struct MemberReader<'e> {
+pub(crate) struct MemberReader<'e> {
     evidence: &'e dyn Evidence,
     entry: Entry,
     next: u64,
@@ -50,7 +50,7 @@ pub struct MemberReader<'e> {
 
 impl<'e> MemberReader<'e> {
     /// Checks the local header and stands at the first byte of content.
-    pub fn open(evidence: &'e dyn Evidence, entry: &Entry) -> Result<Self, ContentFault> {
+    pub(crate) fn open(evidence: &'e dyn Evidence, entry: &Entry) -> Result<Self, ContentFault> {
         let expected = entry.local_header();
         let found = evidence.range(entry.offset, expected.len()).map_err(ContentFault::Read)?;
         if found != expected {
@@ -74,7 +74,7 @@ impl<'e> MemberReader<'e> {
     }
 
     /// Reads what is left, then checks stream end, size, CRC-32 and descriptor.
-    pub fn finish(mut self) -> Result<MemberTotals, ContentFault> {
+    pub(crate) fn finish(mut self) -> Result<MemberTotals, ContentFault> {
         let mut rest = vec![0; WINDOW];
         while self.read(&mut rest).map_err(ContentFault::Read)? > 0 {}
         if let Some(fault) = self.fault {
@@ -137,9 +137,13 @@ impl<'e> MemberReader<'e> {
             self.at = self.at.saturating_add(taken).min(self.window.len());
             let input_left = self.at < self.window.len() || self.compressed_left > 0;
             match status {
-                Ok(Status::StreamEnd) if input_left => self.end_with("bytes follow the end of its deflate stream"),
+                Ok(Status::StreamEnd) if input_left => {
+                    self.end_with("bytes follow the end of its deflate stream")
+                }
                 Ok(Status::StreamEnd) => self.ended = true,
-                Ok(_) if made == 0 && taken == 0 && !input_left => self.end_with("its deflate stream is cut off"),
+                Ok(_) if made == 0 && taken == 0 && !input_left => {
+                    self.end_with("its deflate stream is cut off")
+                }
                 Ok(_) => {}
                 Err(_) => self.end_with("its deflate stream is broken"),
             }
@@ -178,14 +182,14 @@ impl Read for MemberReader<'_> {
 }
 
 /// Lines of a member, each of bounded length.
-pub struct Lines<'e> {
+pub(crate) struct Lines<'e> {
     reader: BufReader<MemberReader<'e>>,
     line: Vec<u8>,
 }
 
 /// A line that cannot be handed out.
 #[derive(Debug, PartialEq, Eq)]
-pub enum LineFault {
+pub(crate) enum LineFault {
     /// Longer than a line may be.
     TooLong,
     /// The last line has no newline.
@@ -194,12 +198,12 @@ pub enum LineFault {
 
 impl<'e> Lines<'e> {
     /// The lines of a member.
-    pub fn new(reader: MemberReader<'e>) -> Self {
+    pub(crate) fn new(reader: MemberReader<'e>) -> Self {
         Self { reader: BufReader::with_capacity(WINDOW, reader), line: Vec::new() }
     }
 
     /// The next line without its newline.
-    pub fn next_line(&mut self) -> Result<Option<&[u8]>, LineFault> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>, LineFault> {
         self.line.clear();
         let mut bounded = (&mut self.reader).take(MAX_LINE as u64 + 1);
         // A read error is kept by the member's own reader and told by `finish`.
@@ -213,7 +217,7 @@ impl<'e> Lines<'e> {
     }
 
     /// Reads what is left and checks the member.
-    pub fn finish(self) -> Result<MemberTotals, ContentFault> {
+    pub(crate) fn finish(self) -> Result<MemberTotals, ContentFault> {
         self.reader.into_inner().finish()
     }
 }

@@ -8,13 +8,13 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-pub use directory::{DirectoryWalk, Entry, WalkError};
-pub use member::{ContentFault, LineFault, Lines, MemberReader, MemberTotals};
+pub(crate) use directory::{DirectoryWalk, Entry, WalkError};
+pub(crate) use member::{ContentFault, LineFault, Lines, MemberReader, MemberTotals};
 
 /// Longest line of a record file or manifest.
-pub const MAX_LINE: usize = 1 << 20;
+pub(crate) const MAX_LINE: usize = 1 << 20;
 /// Largest tag file that is read whole, and largest statement.
-pub const MAX_WHOLE: u64 = 16 << 20;
+pub(crate) const MAX_WHOLE: u64 = 16 << 20;
 
 /// Bytes that can be read at any offset, by several threads at once.
 pub trait Evidence: Sync {

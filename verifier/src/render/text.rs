@@ -10,7 +10,7 @@ use crate::check::headline_sentence;
 const WIDTH: usize = 96;
 
 /// Renders a report.
-pub fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut page = Page(String::new());
     if report.exercise == Some(true) {
         page.line("EXERCISE - this package is a drill, not a real incident.");
@@ -50,16 +50,26 @@ fn facts(page: &mut Page, report: &Report) {
         page.paragraph("Case          ", claims.case.as_deref().unwrap_or("not recorded"));
         page.paragraph("Host          ", claims.host.as_deref().unwrap_or("not recorded"));
         page.paragraph("Examiner      ", claims.examiner.as_deref().unwrap_or("not recorded"));
-        page.paragraph("Collected     ", &format!("{} by the host's clock, with {}", claims.started_at.for_people(), claims.tool));
-        let content = format!("{} files, {} bytes, from {} attempts (profile: {})", claims.payload_files, claims.payload_bytes, claims.items, claims.profile);
+        page.paragraph(
+            "Collected     ",
+            &format!("{} by the host's clock, with {}", claims.started_at.for_people(), claims.tool),
+        );
+        let content = format!(
+            "{} files, {} bytes, from {} attempts (profile: {})",
+            claims.payload_files, claims.payload_bytes, claims.items, claims.profile
+        );
         page.paragraph("Holds         ", &content);
     }
-    page.paragraph("Checked       ", &format!("{} with {}", report.verified_at.for_people(), report.verifier));
+    page.paragraph(
+        "Checked       ",
+        &format!("{} with {}", report.verified_at.for_people(), report.verifier),
+    );
 }
 
 fn explain(page: &mut Page, report: &Report) {
     for axis in Axis::ALL {
-        let mut findings: Vec<&Finding> = report.findings.iter().filter(|finding| finding.axis == axis).collect();
+        let mut findings: Vec<&Finding> =
+            report.findings.iter().filter(|finding| finding.axis == axis).collect();
         if findings.is_empty() {
             continue;
         }
@@ -69,14 +79,24 @@ fn explain(page: &mut Page, report: &Report) {
         let mut told = Vec::new();
         for finding in findings {
             let subject = finding.subject.as_ref().map(|subject| format!(" [{subject}]")).unwrap_or_default();
-            page.paragraph(&format!("  {:<10} ", word(finding.status)), &format!("{}{subject} ({})", finding.found, finding.code));
+            page.paragraph(
+                &format!("  {:<10} ", word(finding.status)),
+                &format!("{}{subject} ({})", finding.found, finding.code),
+            );
             if !told.contains(&&finding.shows) {
                 told.push(&finding.shows);
             }
         }
         for shows in told {
-            let limit = report.findings.iter().find(|finding| finding.shows == *shows).map(|finding| finding.does_not_show.as_str());
-            page.paragraph("             ", &format!("Shows {shows}; does not show {}.", limit.unwrap_or_default()));
+            let limit = report
+                .findings
+                .iter()
+                .find(|finding| finding.shows == *shows)
+                .map(|finding| finding.does_not_show.as_str());
+            page.paragraph(
+                "             ",
+                &format!("Shows {shows}; does not show {}.", limit.unwrap_or_default()),
+            );
         }
     }
 }
@@ -90,8 +110,12 @@ fn next_steps(page: &mut Page, report: &Report) {
     );
     let advice = match report.headline {
         Verdict::Verified => "Keep the package, its ledger and this report together.",
-        Verdict::VerifiedWithExceptions => "Have each exception explained in writing, and keep the explanation with the package.",
-        Verdict::CannotDetermine => "Supply what is missing (see UNKNOWN above) and check again. Do not treat the package as verified.",
+        Verdict::VerifiedWithExceptions => {
+            "Have each exception explained in writing, and keep the explanation with the package."
+        }
+        Verdict::CannotDetermine => {
+            "Supply what is missing (see UNKNOWN above) and check again. Do not treat the package as verified."
+        }
         Verdict::Failed => {
             "Stop. Do not repair, re-zip or re-save the file. Write-protect it, note who found this and when, compare another \
              copy, check again on another machine, and tell the collector, the security team and counsel."
