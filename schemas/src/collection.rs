@@ -304,6 +304,18 @@ impl ArtifactCounts {
         }
     }
 
+    /// Counts one item in `list`, which grows by the item's artifact where it is new.
+    pub fn add(list: &mut Vec<Self>, artifact: &str, outcome: Outcome) {
+        // The artifact at hand is nearly always the last one.
+        let at = list.iter().rposition(|counts| counts.artifact == artifact).unwrap_or_else(|| {
+            list.push(Self::new(artifact));
+            list.len() - 1
+        });
+        if let Some(counts) = list.get_mut(at) {
+            *counts.count_mut(outcome) += 1;
+        }
+    }
+
     /// The counter of one outcome.
     pub fn count_mut(&mut self, outcome: Outcome) -> &mut u64 {
         match outcome {

@@ -201,6 +201,11 @@ impl Definition {
         Ok(())
     }
 
+    /// Whether a path stands for one in every home folder.
+    pub fn names_homes(&self) -> bool {
+        self.paths.iter().chain(&self.exclude).any(|path| path.contains(pattern::HOME))
+    }
+
     /// The paths to search on a host with these home folders.
     pub fn patterns(&self, homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
         parse_all(&self.paths, homes)

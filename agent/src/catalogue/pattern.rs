@@ -45,7 +45,8 @@ pub enum PatternError {
     },
 }
 
-const HOME: &str = "%%users.homedir%%";
+/// Stands for every home folder.
+pub(super) const HOME: &str = "%%users.homedir%%";
 
 /// Replaces variables; one path for each home folder where the path names it.
 pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<String>, PatternError> {

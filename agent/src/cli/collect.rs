@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigger, TriggerKind};
 
-use super::{CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, print, say};
+use super::{CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, SealArgs, print, say};
 use crate::catalogue::{Catalogue, Definition};
 use crate::collect::{
     CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables,
@@ -19,7 +19,7 @@ const MAX_WORKERS: usize = 8;
 
 pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
     let request = request(&args)?;
-    let keys = keys(&args)?;
+    let keys = keys(&args.seal)?;
     let stop = StopSignal::from_signals().map_err(fault)?;
     let progress = Progress::new(mode(args.progress));
     warn_of_limits(&request);
@@ -38,9 +38,10 @@ fn fault(error: impl std::fmt::Display) -> Failure {
     Failure { status: FAULT, message: error.to_string() }
 }
 
-fn failure(error: CollectError) -> Failure {
+/// A collection's error with its exit status.
+pub(super) fn failure(error: CollectError) -> Failure {
     let status = match error {
-        CollectError::Unusable { .. } => super::USAGE,
+        CollectError::Unusable { .. } | CollectError::NotRecoverable(_) => super::USAGE,
         CollectError::Interrupted { .. } => RECOVERABLE,
         CollectError::Seal(_) => FAULT,
     };
@@ -63,8 +64,13 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
         definitions,
         destination: destination(&args.output),
         max_file_size: args.max_file_size,
-        workers: available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS)),
+        workers: workers(),
     })
+}
+
+/// Compressing threads to use.
+pub(super) fn workers() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
 fn select(
@@ -102,7 +108,7 @@ fn destination(output: &Path) -> Destination {
     }
 }
 
-fn keys(args: &CollectArgs) -> Result<SealingKeys, Failure> {
+pub(super) fn keys(args: &SealArgs) -> Result<SealingKeys, Failure> {
     let passphrase = args.passphrase_file.clone().map_or(Passphrase::Ask, Passphrase::File);
     let open = |key: &String| ExaminerKey::open(key, &passphrase).map_err(Failure::usage);
     let examiner = args.key.as_ref().map(open).transpose()?;

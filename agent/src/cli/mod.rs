@@ -3,6 +3,7 @@
 mod artifacts;
 mod collect;
 mod init;
+mod recover;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     Collect(Box<CollectArgs>),
+    Recover(RecoverArgs),
     Artifacts(ArtifactsArgs),
     Init(InitArgs),
 }
@@ -59,15 +61,8 @@ struct CollectArgs {
     /// Read further artifact definitions (YAML) from FILE.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     definitions: Vec<PathBuf>,
-    /// Sign with this OpenSSH key too: a private key file, the .pub of a key in ssh-agent, or `agent`.
-    #[arg(long, value_name = "FILE")]
-    key: Option<String>,
-    /// Read the key's passphrase from the first line of FILE instead of asking for it.
-    #[arg(long, value_name = "FILE", requires = "key")]
-    passphrase_file: Option<PathBuf>,
-    /// Ask this RFC 3161 authority for a trusted timestamp.
-    #[arg(long, value_name = "URL", num_args = 1..)]
-    tsa: Vec<String>,
+    #[command(flatten)]
+    seal: SealArgs,
     #[command(flatten)]
     details: DetailArgs,
     /// Take at most this much of one file, such as 500M or 8G.
@@ -79,6 +74,33 @@ struct CollectArgs {
     /// Print the closing summary as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What signs and timestamps the package.
+#[derive(Args)]
+#[command(next_help_heading = "Seal")]
+struct SealArgs {
+    /// Sign with this OpenSSH key too: a private key file, the .pub of a key in ssh-agent, or `agent`.
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+    /// Read the key's passphrase from the first line of FILE instead of asking for it.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    passphrase_file: Option<PathBuf>,
+    /// Ask this RFC 3161 authority for a trusted timestamp.
+    #[arg(long, value_name = "URL", num_args = 1..)]
+    tsa: Vec<String>,
+}
+
+/// Seal what an interrupted collection left.
+///
+/// Its whole items are kept, the interruption stands in the package, and what was cut off is kept beside it.
+#[derive(Args)]
+struct RecoverArgs {
+    /// Take up this file; its journal lies beside it.
+    #[arg(value_name = "NAME.zip.partial")]
+    partial: PathBuf,
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 /// Who, why, under whose authority. Everything here is recorded as given.
@@ -202,6 +224,7 @@ pub fn run() -> ExitCode {
     };
     let result = match cli.command {
         Command::Collect(args) => collect::run(*args),
+        Command::Recover(args) => recover::run(&args),
         Command::Artifacts(args) => artifacts::run(args.command),
         Command::Init(args) => init::run(&args),
     };

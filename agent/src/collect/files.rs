@@ -18,7 +18,7 @@ use crate::source::{self, Folder, Looked, OpenFile};
 /// Folders below folders that a search goes down; a file system can nest without end.
 const MAX_DEPTH: usize = 128;
 /// Bytes read of one file before free space is looked at again.
-const STRETCH: u64 = 64 << 20;
+const STRETCH: u64 = 4 << 20;
 
 /// Where member names of copied files begin.
 const ROOT: &str = "data/fs";
@@ -232,7 +232,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         looked: &Looked,
         artifact: &Artifact,
     ) -> Result<(), Halt> {
-        self.session.check()?;
+        self.session.check(looked.size)?;
         let path = folder.join(name);
         if !self.seen.insert(self.hasher.hash_one(&path)) {
             return Ok(());

@@ -5,6 +5,7 @@ mod files;
 mod host;
 mod live;
 mod progress;
+mod recover;
 mod request;
 mod space;
 mod stop;
@@ -27,6 +28,7 @@ use crate::source::{FileIdentity, Folder, Owners};
 use crate::state::{self, Table};
 use files::FileSearch;
 pub use progress::{Progress, ProgressMode};
+pub use recover::recover;
 pub use request::{Details, Request, RequestError};
 use space::SpaceWatch;
 pub use stop::StopSignal;
@@ -51,10 +53,16 @@ pub enum CollectError {
         /// What is left and what to do with it.
         advice: String,
     },
+    /// An interrupted package cannot be taken up again.
+    #[error("{0}")]
+    NotRecoverable(String),
     /// Randomness or keys are not to be had.
     #[error(transparent)]
     Seal(#[from] seal::SealError),
 }
+
+/// Before a file larger than this, free space is looked at; small ones are looked at together.
+const LARGE: u64 = 64 << 10;
 
 /// What ends collecting before everything was looked for.
 enum Halt {
@@ -127,7 +135,8 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u
     for table in request.tables {
         live::capture(session, table).map_err(first)?;
     }
-    let homes = home_folders(session).map_err(first)?;
+    let by_home = request.definitions.iter().any(Definition::names_homes);
+    let homes = if by_home { home_folders(session).map_err(first)? } else { Vec::new() };
     let mut search = FileSearch::new(session, homes);
     for definition in &request.definitions {
         if let Err(halt) = search.collect(definition) {
@@ -212,8 +221,8 @@ impl Session<'_> {
         Ok(self.package.log(action, None, Some(id), outcome.name())?)
     }
 
-    /// Ends collecting when it was asked to, or when the output is nearly full.
-    fn check(&mut self) -> Result<(), Halt> {
+    /// Ends collecting when it was asked to, or when the output is nearly full; `next` is the size of what comes next.
+    fn check(&mut self, next: u64) -> Result<(), Halt> {
         let stopped = |reason: &str, consequence: &str| {
             Halt::Stop(Interruption {
                 at: clock::now(),
@@ -228,7 +237,8 @@ impl Session<'_> {
             ));
         }
         self.visits += 1;
-        if self.visits % 64 == 1 && self.space.is_short() {
+        let worth_a_look = self.visits % 64 == 1 || next > LARGE;
+        if worth_a_look && self.space.is_short() {
             return Err(stopped(
                 "the output was nearly full",
                 "what had not been looked for by then was not collected, so that the rest could be sealed",

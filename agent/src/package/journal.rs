@@ -75,9 +75,20 @@ impl Journal {
         Self { out: BufWriter::with_capacity(256 * 1024, file), bytes: 0 }
     }
 
+    /// A journal that is gone on with: it has `bytes` bytes, and its file's position is its end.
+    pub(super) fn resumed(file: File, bytes: u64) -> Self {
+        Self { bytes, ..Self::new(file) }
+    }
+
     /// Bytes appended so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Brings everything appended to the medium.
+    pub(super) fn save(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
     }
 
     /// Appends a line; `json` holds no newline.

@@ -6,6 +6,7 @@ mod journal;
 mod member;
 mod output;
 mod pipeline;
+mod resume;
 mod sink;
 mod tags;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use holdfast_schemas::action::{Action, ActionRecord};
 use holdfast_schemas::collection::ArtifactCounts;
 use holdfast_schemas::container::ZipTime;
-use holdfast_schemas::item::{ItemRecord, Outcome};
+use holdfast_schemas::item::ItemRecord;
 use holdfast_schemas::name::{Collision, NameSet, member_name};
 
 use crate::clock;
@@ -27,6 +28,7 @@ pub(crate) use member::{Content, MemberWriter, ReadEnd};
 use output::Output;
 pub(crate) use output::{create_private, sync_folder};
 use pipeline::{Event, Pipeline};
+pub(crate) use resume::{ResumeError, resume};
 pub(crate) use sink::Meter;
 use sink::Sink;
 pub(crate) use tags::{FinishedPackage, SealMember, TaggedPackage};
@@ -105,6 +107,14 @@ pub(crate) struct OwnFiles {
 }
 
 impl OwnFiles {
+    fn new(package: Option<PathBuf>, journal: PathBuf, journal_file: &File, output: &Output) -> io::Result<Self> {
+        let mut identities = vec![FileIdentity::of(journal_file)?];
+        if let Output::File { out, .. } = output {
+            identities.push(FileIdentity::of(out.get_ref())?);
+        }
+        Ok(Self { package, journal, identities, volume: journal_file.try_clone()? })
+    }
+
     /// Whether `file` is one of them.
     pub(crate) fn contains(&self, file: FileIdentity) -> bool {
         self.identities.contains(&file)
@@ -130,34 +140,38 @@ impl PackageWriter {
         workers: usize,
         context: &[u8],
     ) -> Result<Self, PackageError> {
-        let journal_path = destination.folder().join(format!("{name}.zip.journal"));
-        let journal_file = create_private(&journal_path)?;
-        let mut identities = vec![FileIdentity::of(&journal_file)?];
-        let volume = journal_file.try_clone()?;
         let (output, package) = match destination {
             Destination::Folder(folder) => {
                 (Output::file(folder, name)?, Some(folder.join(format!("{name}.zip"))))
             }
             Destination::Pipe(_) => (Output::pipe(), None),
         };
-        if let Output::File { out, .. } = &output {
-            identities.push(FileIdentity::of(out.get_ref())?);
-        }
+        let journal_path = destination.folder().join(format!("{name}.zip.journal"));
+        let begun = create_private(&journal_path).and_then(|file| {
+            resume::lock(&file)?;
+            Ok((OwnFiles::new(package, journal_path, &file, &output)?, file))
+        });
+        let (own, journal) = begun.inspect_err(|_| output.discard())?;
         let meter = Arc::new(Meter::default());
-        let mut sink = Sink::new(output, Journal::new(journal_file), name.to_owned(), Arc::clone(&meter));
+        let mut sink = Sink::new(output, Journal::new(journal), name.to_owned(), Arc::clone(&meter));
         sink.note_context(context)?;
-        Ok(Self {
-            pipeline: Pipeline::start(sink, workers)?,
-            folder: name.to_owned(),
+        Ok(Self::over(Pipeline::start(sink, workers)?, name.to_owned(), meter, own, workers))
+    }
+
+    /// A writer over a running pipeline, with nothing recorded yet.
+    fn over(pipeline: Pipeline, folder: String, meter: Arc<Meter>, own: OwnFiles, workers: usize) -> Self {
+        Self {
+            pipeline,
+            folder,
             names: NameSet::default(),
             items: 0,
             actions: 0,
             totals: Totals::default(),
             counts: Vec::new(),
             meter,
-            own: OwnFiles { package, journal: journal_path, identities, volume },
+            own,
             workers,
-        })
+        }
     }
 
     /// Bytes written so far.
@@ -205,21 +219,9 @@ impl PackageWriter {
             self.totals.files += 1;
             self.totals.bytes += record.size.unwrap_or_default();
         }
-        self.count(&record.artifact, record.outcome);
+        ArtifactCounts::add(&mut self.counts, &record.artifact, record.outcome);
         self.pipeline.push(Event::Item(record))?;
         Ok(self.items)
-    }
-
-    fn count(&mut self, artifact: &str, outcome: Outcome) {
-        // The artifact at hand is nearly always the last one.
-        match self.counts.iter_mut().rfind(|counts| counts.artifact == artifact) {
-            Some(counts) => *counts.count_mut(outcome) += 1,
-            None => {
-                let mut counts = ArtifactCounts::new(artifact);
-                *counts.count_mut(outcome) += 1;
-                self.counts.push(counts);
-            }
-        }
     }
 
     /// Adds an entry to the acquisition log.

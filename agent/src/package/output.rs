@@ -37,6 +37,27 @@ impl Output {
         Ok(Self::File { out: BufWriter::with_capacity(BUFFER, create_private(&partial)?), partial, finished })
     }
 
+    /// A partial file that is gone on with; its position is its end.
+    pub(crate) fn resumed(file: File, partial: PathBuf, finished: PathBuf) -> Self {
+        Self::File { out: BufWriter::with_capacity(BUFFER, file), partial, finished }
+    }
+
+    /// Takes back a file that nothing was written to.
+    pub(crate) fn discard(&self) {
+        if let Self::File { partial, .. } = self {
+            // It is empty; that it stays would be untidy and no more.
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+
+    /// Gives up after an error and shortens the file by `bytes`, which makes room for its journal on a full disk. What
+    /// is cut is the end of a member that is not finished.
+    pub(crate) fn give_back(self, bytes: u64) -> io::Result<()> {
+        let Self::File { out, .. } = self else { return Ok(()) };
+        let (file, _unwritten) = out.into_parts();
+        file.set_len(file.metadata()?.len().saturating_sub(bytes))
+    }
+
     /// Standard output.
     pub(crate) fn pipe() -> Self {
         Self::Pipe(BufWriter::with_capacity(BUFFER, io::stdout()))

@@ -208,7 +208,10 @@ fn write_all(
     for (number, packed) in queue {
         early.insert(number, packed);
         while let Some(mut packed) = early.remove(&next) {
-            sink.accept(&mut packed)?;
+            if let Err(error) = sink.accept(&mut packed) {
+                sink.give_up();
+                return Err(error);
+            }
             next += 1;
             // The reader is gone once it has submitted everything; then nobody needs the batch.
             let _ = idle.send(packed.batch);

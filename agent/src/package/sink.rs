@@ -44,6 +44,18 @@ impl Sink {
         Self { output, hasher: Sha256::new(), offset: 0, journal, folder, open: None, meter }
     }
 
+    /// A package that is gone on with after `offset` bytes, which `hasher` has seen.
+    pub(super) fn resumed(
+        output: Output,
+        journal: Journal,
+        folder: String,
+        meter: Arc<Meter>,
+        hasher: Sha256,
+        offset: u64,
+    ) -> Self {
+        Self { hasher, offset, ..Self::new(output, journal, folder, meter) }
+    }
+
     /// Bytes written so far and their SHA-256.
     pub(super) fn prefix(&self) -> (u64, Sha256Digest) {
         (self.offset, self.hasher.clone().into())
@@ -141,6 +153,16 @@ impl Sink {
         self.write(&directory.render_end())?;
         self.output.finish()?;
         Ok((self.offset, self.hasher.into()))
+    }
+
+    /// Gives up after a failed write: brings the journal to the medium, for `recover`, at the cost of the end of the
+    /// package where the disk is full.
+    pub(super) fn give_up(mut self) {
+        const ROOM: u64 = 1 << 20;
+        if self.journal.save().is_err() {
+            // Nothing better is left to do when this fails as well.
+            let _ = self.output.give_back(ROOM).and_then(|()| self.journal.save());
+        }
     }
 
     /// Appends the collection as planned to the journal, for `recover`.

@@ -225,18 +225,8 @@ impl<'e> InStep<'e> {
     }
 
     fn count(&mut self, record: &ItemRecord) {
-        let counts = &mut self.tally.counts;
-        let known = counts.iter().rposition(|counts| counts.artifact == record.artifact);
-        let at = match known {
-            Some(at) => at,
-            None if counts.len() < MAX_ARTIFACTS => {
-                counts.push(ArtifactCounts::new(&record.artifact));
-                counts.len() - 1
-            }
-            None => return,
-        };
-        if let Some(counts) = counts.get_mut(at) {
-            *counts.count_mut(record.outcome) += 1;
+        if self.tally.counts.len() < MAX_ARTIFACTS {
+            ArtifactCounts::add(&mut self.tally.counts, &record.artifact, record.outcome);
         }
     }
 }
