@@ -99,7 +99,7 @@ impl Catalogue {
         let profiles = parse::<Vec<Profile>>(PROFILES, "profiles.yaml")?;
         let mut catalogue = Self { definitions: Vec::new(), profiles };
         for (_, text) in BUILT_IN {
-            catalogue.add(text, "built-in")?;
+            catalogue.add_text(text, "built-in")?;
         }
         for profile in &catalogue.profiles {
             for name in &profile.artifacts {
@@ -114,10 +114,11 @@ impl Catalogue {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| CatalogueError::Unreadable { path: origin.clone(), source })?;
-        self.add(&text, &origin)
+        self.add_text(&text, &origin)
     }
 
-    fn add(&mut self, text: &str, origin: &str) -> Result<Vec<String>, CatalogueError> {
+    /// Adds the definitions of a text that came from `origin`.
+    pub fn add_text(&mut self, text: &str, origin: &str) -> Result<Vec<String>, CatalogueError> {
         let malformed = |reason| CatalogueError::Malformed { origin: origin.to_owned(), reason };
         let mut names = BTreeSet::new();
         let definitions = parse::<Vec<Definition>>(text, origin)?;
@@ -255,7 +256,7 @@ mod tests {
             ("- name: A\n  why: w\n  paths: [/a]\n", "description"),
             ("[", "line"),
         ] {
-            let error = catalogue.add(text, "x.yaml").expect_err(text).to_string();
+            let error = catalogue.add_text(text, "x.yaml").expect_err(text).to_string();
             assert!(error.contains(expected) && error.contains("x.yaml"), "{error}");
         }
     }
