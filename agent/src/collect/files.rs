@@ -137,17 +137,18 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         depth: usize,
     ) -> Result<bool, Halt> {
         let at_end = matches!(rest, [] | [Component::AnyDepth]);
-        let is_folder = looked.kind == ItemKind::Directory;
-        // A link on the way is recorded, since what lies behind it is not searched.
-        if at_end || looked.kind == ItemKind::Symlink {
-            self.visit(folder, name, looked, artifact)?;
-        }
-        if is_folder && !rest.is_empty() {
+        if looked.kind == ItemKind::Directory && !rest.is_empty() {
             return Ok(self.enter(folder, name, looked, rest, artifact, depth)? || at_end);
         }
-        Ok(at_end || looked.kind == ItemKind::Symlink)
+        // A link on the way is recorded, since what lies behind it is not searched.
+        let recorded = at_end || looked.kind == ItemKind::Symlink;
+        if recorded {
+            self.visit(folder, name, looked, artifact)?;
+        }
+        Ok(recorded)
     }
 
+    /// Goes on below a folder; the folder itself is recorded where everything below it is asked for.
     fn enter(
         &mut self,
         folder: &Folder,
@@ -158,10 +159,6 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         depth: usize,
     ) -> Result<bool, Halt> {
         let path = folder.join(name);
-        if depth >= MAX_DEPTH {
-            self.skip(&path, looked, artifact, "nested deeper than 128 folders")?;
-            return Ok(true);
-        }
         let below = match folder.descend(name) {
             Ok(below) => below,
             Err(error) => {
@@ -169,14 +166,19 @@ impl<'s, 'p> FileSearch<'s, 'p> {
                 return Ok(true);
             }
         };
-        if looked.crosses_mount(folder) {
-            let reason = match () {
-                () if source::kernel_made(&below) => "a file system that the kernel makes up as it is read",
-                () if source::remote(&below) => "a network file system",
-                () => return self.descend(&below, components, artifact, depth + 1),
-            };
-            self.skip(&path, looked, artifact, reason)?;
+        let crosses = looked.crosses_mount(folder);
+        let obstacle = match () {
+            () if depth >= MAX_DEPTH => Some("nested deeper than 128 folders"),
+            () if crosses && source::kernel_made(&below) => Some("a file system that the kernel makes up as it is read"),
+            () if crosses && source::remote(&below) => Some("a network file system"),
+            () => None,
+        };
+        if let Some(why) = obstacle {
+            self.skip(&path, looked, artifact, why)?;
             return Ok(true);
+        }
+        if matches!(components, [Component::AnyDepth]) {
+            self.visit(folder, name, looked, artifact)?;
         }
         self.descend(&below, components, artifact, depth + 1)
     }

@@ -67,12 +67,18 @@ impl JournalMember {
 pub(super) struct Journal {
     out: BufWriter<File>,
     bytes: u64,
+    /// Bytes of the file that have room on the medium already.
+    reserved: u64,
 }
+
+const BUFFER: usize = 256 * 1024;
+/// Room is reserved this far ahead, so that what is buffered can be saved when the disk is full.
+const AHEAD: u64 = 4 * BUFFER as u64;
 
 impl Journal {
     /// A journal in a new, empty file that can be read and written.
     pub(super) fn new(file: File) -> Self {
-        Self { out: BufWriter::with_capacity(256 * 1024, file), bytes: 0 }
+        Self { out: BufWriter::with_capacity(BUFFER, file), bytes: 0, reserved: 0 }
     }
 
     /// A journal that is gone on with: it has `bytes` bytes, and its file's position is its end.
@@ -93,11 +99,22 @@ impl Journal {
 
     /// Appends a line; `json` holds no newline.
     pub(super) fn append(&mut self, kind: Kind, json: &[u8]) -> io::Result<()> {
+        self.reserve(json.len() as u64);
         self.out.write_all(&[kind.letter(), b' '])?;
         self.out.write_all(json)?;
         self.out.write_all(b"\n")?;
         self.bytes += json.len() as u64 + 3;
         Ok(())
+    }
+
+    fn reserve(&mut self, more: u64) {
+        let needed = self.bytes + more + AHEAD / 2;
+        if needed > self.reserved {
+            let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+            // Not every file system can; a full disk may then cost the last lines of the journal.
+            let _ = rustix::fs::fallocate(self.out.get_ref(), flags, self.reserved, needed + AHEAD / 2 - self.reserved);
+            self.reserved = needed + AHEAD / 2;
+        }
     }
 
     /// Appends a member.

@@ -50,14 +50,6 @@ impl Output {
         }
     }
 
-    /// Gives up after an error and shortens the file by `bytes`, which makes room for its journal on a full disk. What
-    /// is cut is the end of a member that is not finished.
-    pub(crate) fn give_back(self, bytes: u64) -> io::Result<()> {
-        let Self::File { out, .. } = self else { return Ok(()) };
-        let (file, _unwritten) = out.into_parts();
-        file.set_len(file.metadata()?.len().saturating_sub(bytes))
-    }
-
     /// Standard output.
     pub(crate) fn pipe() -> Self {
         Self::Pipe(BufWriter::with_capacity(BUFFER, io::stdout()))

@@ -155,14 +155,10 @@ impl Sink {
         Ok((self.offset, self.hasher.into()))
     }
 
-    /// Gives up after a failed write: brings the journal to the medium, for `recover`, at the cost of the end of the
-    /// package where the disk is full.
+    /// Gives up after a failed write: brings the journal to the medium, for `recover`.
     pub(super) fn give_up(mut self) {
-        const ROOM: u64 = 1 << 20;
-        if self.journal.save().is_err() {
-            // Nothing better is left to do when this fails as well.
-            let _ = self.output.give_back(ROOM).and_then(|()| self.journal.save());
-        }
+        // Where even this fails, the journal is as long as it is.
+        let _ = self.journal.save();
     }
 
     /// Appends the collection as planned to the journal, for `recover`.
