@@ -387,6 +387,10 @@ fn a_disk_that_fills_up_ends_in_a_sealed_package_or_a_recoverable_one() {
         Some(75) => {
             let advice = String::from_utf8_lossy(&printed.stderr).into_owned();
             assert!(advice.contains("No space left") && advice.contains("holdfast-agent recover"), "{advice}");
+            drop(filler);
+            // Still full: said, and nothing is lost.
+            let refused = agent().arg("recover").arg(partial_in(&output).unwrap()).output().unwrap();
+            assert!(String::from_utf8_lossy(&refused.stderr).contains("No space left"));
             fs::remove_file(disk.0.join("filler")).unwrap();
             run(agent().arg("recover").arg(partial_in(&output).unwrap()), 10);
         }

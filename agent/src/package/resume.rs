@@ -45,7 +45,7 @@ pub(crate) enum ResumeError {
     #[error("nothing was captured before the interruption; there is nothing to seal")]
     Nothing,
     /// Reading or cutting failed.
-    #[error("cannot recover: {0}")]
+    #[error("cannot recover: {0}; nothing is lost: mend the cause and run it again")]
     Read(#[from] io::Error),
 }
 
@@ -249,12 +249,19 @@ fn keep_tail(package: &File, from: u64, partial: &Path) -> io::Result<Option<(u6
     if len <= from {
         return Ok(None);
     }
-    let path = PathBuf::from(format!("{}.tail", partial.display()));
-    let mut reader = package;
-    reader.seek(SeekFrom::Start(from))?;
-    let mut tail = create_private(&path)?;
-    io::copy(&mut reader.take(len - from), &mut tail)?;
-    tail.sync_all()?;
+    // An earlier attempt may have left one.
+    let numbered = (1..).map(|number| PathBuf::from(format!("{}.tail{number}", partial.display())));
+    let path = numbered.into_iter().find(|path| !path.exists()).unwrap_or_default();
+    let copied = create_private(&path).and_then(|mut tail| {
+        let mut reader = package;
+        reader.seek(SeekFrom::Start(from))?;
+        io::copy(&mut reader.take(len - from), &mut tail)?;
+        tail.sync_all()
+    });
+    copied.inspect_err(|_| {
+        // Half a copy is of no use, and room is short.
+        let _ = std::fs::remove_file(&path);
+    })?;
     Ok(Some((len - from, path)))
 }
 
