@@ -6,7 +6,9 @@ use std::thread::available_parallelism;
 
 use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigger, TriggerKind};
 
-use super::{CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, SealArgs, print, say};
+use super::{
+    CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, SealArgs, print, say,
+};
 use crate::catalogue::{Catalogue, Definition};
 use crate::collect::{
     CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables,

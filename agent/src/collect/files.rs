@@ -12,7 +12,7 @@ use holdfast_schemas::text::Base64Bytes;
 use super::{Halt, Session};
 use crate::catalogue::{Component, Definition, Pattern};
 use crate::clock;
-use crate::package::{Content, ReadEnd};
+use crate::package::{Content, MemberWriter, ReadEnd};
 use crate::source::{self, Folder, Looked, OpenFile};
 
 /// Folders below folders that a search goes down; a file system can nest without end.
@@ -169,7 +169,9 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         let crosses = looked.crosses_mount(folder);
         let obstacle = match () {
             () if depth >= MAX_DEPTH => Some("nested deeper than 128 folders"),
-            () if crosses && source::kernel_made(&below) => Some("a file system that the kernel makes up as it is read"),
+            () if crosses && source::kernel_made(&below) => {
+                Some("a file system that the kernel makes up as it is read")
+            }
             () if crosses && source::remote(&below) => Some("a network file system"),
             () => None,
         };
@@ -335,12 +337,10 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             break;
         }
         let content = match writer {
-            writer if error.is_some() && writer.size() == 0 => match writer.withdraw() {
-                Ok(()) => None,
-                Err(writer) => Some(writer.finish()?),
-            },
-            writer => Some(writer.finish()?),
+            writer if error.is_some() && writer.size() == 0 => writer.withdraw(),
+            writer => Some(writer),
         };
+        let content = content.map(MemberWriter::finish).transpose()?;
         progress.bytes(content.map_or(0, |content| content.size % STRETCH));
         Ok(Copied { member, content, error, limit })
     }

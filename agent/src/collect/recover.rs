@@ -16,13 +16,17 @@ use crate::seal::{self, SealingKeys};
 pub fn recover(partial: &Path, keys: SealingKeys, workers: usize) -> Result<Summary, CollectError> {
     let not_recoverable = |error: ResumeError| CollectError::NotRecoverable(error.to_string());
     let mut resumed = resume(partial, workers).map_err(not_recoverable)?;
-    let mut collection: Collection = read_record(&resumed.context)
-        .map_err(|error| CollectError::NotRecoverable(format!("the journal's account of the collection cannot be read: {error}")))?;
+    let mut collection: Collection = read_record(&resumed.context).map_err(|error| {
+        CollectError::NotRecoverable(format!(
+            "the journal's account of the collection cannot be read: {error}"
+        ))
+    })?;
     let folder = partial.parent().unwrap_or(Path::new(".")).to_owned();
     let name = partial.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".zip.partial").unwrap_or_default().to_owned();
     let destination = Destination::Folder(folder);
-    let failed = |error: PackageError| CollectError::Interrupted { error, advice: advice(&destination, &name) };
+    let failed =
+        |error: PackageError| CollectError::Interrupted { error, advice: advice(&destination, &name) };
 
     let mut consequence = "what had not been looked for by then was not collected".to_owned();
     if let Some((bytes, kept)) = &resumed.cut {
@@ -33,12 +37,15 @@ pub fn recover(partial: &Path, keys: SealingKeys, workers: usize) -> Result<Summ
     }
     let reason = "the agent was interrupted before it could seal, and the package was recovered afterwards";
     collection.interruptions.push(Interruption { at: clock::now(), reason: reason.to_owned(), consequence });
-    if let Err(error) = resumed.writer.log(Action::End, Some("recovered after an interruption".to_owned()), None, "ok") {
+    if let Err(error) =
+        resumed.writer.log(Action::End, Some("recovered after an interruption".to_owned()), None, "ok")
+    {
         return Err(failed(resumed.writer.abandon(error)));
     }
     collection.clock.end = last_reading(&collection.clock.start, resumed.last_action.as_ref());
     collection.counts = resumed.writer.counts().to_vec();
-    collection.footprint.files_created = vec![partial.with_file_name(format!("{name}.zip")).display().to_string()];
+    collection.footprint.files_created =
+        vec![partial.with_file_name(format!("{name}.zip")).display().to_string()];
     let payload_bytes = resumed.writer.totals().bytes;
     let tagged = resumed.writer.finish(&collection, keys.timestamp_authorities()).map_err(failed)?;
     let sealed = seal::seal(tagged, &collection, keys, &destination, &name)?;

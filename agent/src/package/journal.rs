@@ -112,7 +112,12 @@ impl Journal {
         if needed > self.reserved {
             let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
             // Not every file system can; a full disk may then cost the last lines of the journal.
-            let _ = rustix::fs::fallocate(self.out.get_ref(), flags, self.reserved, needed + AHEAD / 2 - self.reserved);
+            let _ = rustix::fs::fallocate(
+                self.out.get_ref(),
+                flags,
+                self.reserved,
+                needed + AHEAD / 2 - self.reserved,
+            );
             self.reserved = needed + AHEAD / 2;
         }
     }

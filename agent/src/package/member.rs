@@ -121,14 +121,14 @@ impl<'a> MemberWriter<'a> {
     }
 
     /// Takes the member back as if it had never begun; gives it back when part of it has been handed on.
-    pub(crate) fn withdraw(self) -> Result<(), Self> {
+    pub(crate) fn withdraw(self) -> Option<Self> {
         if self.start.handed_on != self.pipeline.handed_on() {
-            return Err(self);
+            return Some(self);
         }
         let batch = self.pipeline.batch();
         batch.events.truncate(self.start.events);
         batch.data.truncate(self.start.data);
-        Ok(())
+        None
     }
 }
 

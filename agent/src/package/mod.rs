@@ -107,7 +107,12 @@ pub(crate) struct OwnFiles {
 }
 
 impl OwnFiles {
-    fn new(package: Option<PathBuf>, journal: PathBuf, journal_file: &File, output: &Output) -> io::Result<Self> {
+    fn new(
+        package: Option<PathBuf>,
+        journal: PathBuf,
+        journal_file: &File,
+        output: &Output,
+    ) -> io::Result<Self> {
         let mut identities = vec![FileIdentity::of(journal_file)?];
         if let Output::File { out, .. } = output {
             identities.push(FileIdentity::of(out.get_ref())?);

@@ -78,7 +78,8 @@ struct Agreed {
 /// Takes up `<name>.zip.partial`, whose journal lies beside it.
 pub(crate) fn resume(partial: &Path, workers: usize) -> Result<Resumed, ResumeError> {
     let name = partial.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let folder_name = name.strip_suffix(".zip.partial").ok_or_else(|| ResumeError::Name(name.clone()))?.to_owned();
+    let folder_name =
+        name.strip_suffix(".zip.partial").ok_or_else(|| ResumeError::Name(name.clone()))?.to_owned();
     let journal_path = partial.with_file_name(format!("{folder_name}.zip.journal"));
     let mut journal = open(&journal_path)?;
     lock(&journal).map_err(|_| ResumeError::InUse)?;
@@ -100,7 +101,8 @@ pub(crate) fn resume(partial: &Path, workers: usize) -> Result<Resumed, ResumeEr
     let own = OwnFiles::new(Some(finished), journal_path, &journal, &output)?;
     let meter = Arc::new(Meter::default());
     let journal = Journal::resumed(journal, agreed.journal_bytes);
-    let sink = Sink::resumed(output, journal, folder_name.clone(), Arc::clone(&meter), hasher, agreed.package_bytes);
+    let sink =
+        Sink::resumed(output, journal, folder_name.clone(), Arc::clone(&meter), hasher, agreed.package_bytes);
     let mut writer = PackageWriter::over(Pipeline::start(sink, workers)?, folder_name, meter, own, workers);
     writer.items = agreed.items;
     writer.actions = agreed.actions;
@@ -147,7 +149,9 @@ fn agree(journal: &File, package: &File, folder: &str) -> io::Result<Option<Agre
             b'i' => {
                 let Ok(record) = serde_json::from_slice::<ItemRecord>(json) else { break };
                 let member = pending.take();
-                if member.as_ref().map(|member| &member.name) != record.member.as_ref() || record.id != agreed.items + 1 {
+                if member.as_ref().map(|member| &member.name) != record.member.as_ref()
+                    || record.id != agreed.items + 1
+                {
                     break;
                 }
                 if let Some(member) = member {
@@ -194,7 +198,8 @@ fn is_whole(package: &File, member: &JournalMember, folder: &str) -> io::Result<
     }
     let (local, descriptor) = (header.render_local(None), header.render_descriptor(&sizes));
     let content = member.offset + local.len() as u64;
-    let framed = holds(package, member.offset, &local)? && holds(package, content + member.compressed, &descriptor)?;
+    let framed =
+        holds(package, member.offset, &local)? && holds(package, content + member.compressed, &descriptor)?;
     Ok(framed && inflated_digest(package, content, member.compressed)? == Some(member.sha256))
 }
 

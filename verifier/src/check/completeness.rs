@@ -66,7 +66,7 @@ fn gravest(counts: &[ArtifactCounts]) -> String {
     };
     let mut ranked: Vec<(u64, &str)> =
         counts.iter().map(|counts| (exceptions(counts), counts.artifact.as_str())).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0));
+    ranked.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let named = ranked.into_iter().filter(|(count, _)| *count > 0).take(NAMED);
     named.map(|(count, artifact)| format!("{artifact} ({count})")).collect::<Vec<_>>().join(", ")
 }

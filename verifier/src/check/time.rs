@@ -109,7 +109,7 @@ fn check_token(
 
 fn compare_clock(name: &str, time: UtcTime, statement: &SealStatement, findings: &mut Findings) {
     let ahead = statement.sealed_at.unix_seconds().saturating_sub(time.unix_seconds());
-    if ahead > TICK || ahead < -TOLERATED {
+    if !(-TOLERATED..=TICK).contains(&ahead) {
         let (seconds, direction) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
         let found = format!(
             "When it was sealed, the host's clock was {seconds} seconds {direction} the timestamp authority's."
