@@ -38,11 +38,12 @@ enum Command {
 }
 
 /// Check packages and print a verdict for each.
-///
-/// Exit status: 0 VERIFIED, 10 VERIFIED WITH EXCEPTIONS, 20 FAILED, 30 CANNOT DETERMINE, 64 usage, 70 internal fault; for
-/// several packages the worst of them.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("\
+Exit status: 0 VERIFIED, 10 VERIFIED WITH EXCEPTIONS, 20 FAILED, 30 CANNOT DETERMINE, 64 usage,
+70 internal fault; for several packages the worst of them
+
+{EXAMPLES}"))]
 struct VerifyArgs {
     /// Check these packages.
     #[arg(required = true)]

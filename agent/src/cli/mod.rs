@@ -38,13 +38,14 @@ enum Command {
 }
 
 /// Capture live state and files of this host and seal them.
-///
-/// Without options: profile triage into ./evidence, signed by a one-time key. Exit status: 0 everything asked for was
-/// captured, 10 with exceptions, 20 nothing usable, 64 usage, 70 internal fault, 75 interrupted and recoverable.
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+Exit status: 0 all captured, 10 with exceptions, 20 nothing usable, 64 usage, 70 internal fault,
+75 interrupted and recoverable
+
+Examples:
   holdfast-agent collect
-  holdfast-agent collect --case IR-2026-041 --output /media/usb --key agent --tsa http://tsa.example.gov/")]
+  holdfast-agent collect --case IR-2026-041 --output /media/usb --key /media/usb/examiner")]
 struct CollectArgs {
     /// Write the package into DIR, or to standard output with `-`.
     #[arg(short, long, value_name = "DIR", default_value = "evidence")]
@@ -61,10 +62,6 @@ struct CollectArgs {
     /// Read further artifact definitions (YAML) from FILE.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     definitions: Vec<PathBuf>,
-    #[command(flatten)]
-    seal: SealArgs,
-    #[command(flatten)]
-    details: DetailArgs,
     /// Take at most this much of one file, such as 500M or 8G.
     #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = collect::parse_size)]
     max_file_size: u64,
@@ -74,6 +71,10 @@ struct CollectArgs {
     /// Print the closing summary as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    seal: SealArgs,
+    #[command(flatten)]
+    details: DetailArgs,
 }
 
 /// What signs and timestamps the package.
@@ -92,9 +93,13 @@ struct SealArgs {
 }
 
 /// Seal what an interrupted collection left.
-///
-/// Its whole items are kept, the interruption stands in the package, and what was cut off is kept beside it.
 #[derive(Args)]
+#[command(after_help = "\
+Whole items are sealed, the interruption stands in the package, and what is cut off is kept beside it.
+
+Examples:
+  holdfast-agent recover evidence/IR-2026-041_20261124T150405Z_3f9a1c.zip.partial
+  holdfast-agent recover --key /media/usb/examiner evidence/IR-2026-041_20261124T150405Z_3f9a1c.zip.partial")]
 struct RecoverArgs {
     /// Take up this file; its journal lies beside it.
     #[arg(value_name = "NAME.zip.partial")]
