@@ -58,14 +58,44 @@ impl Authority {
         }
         let subject = format!("/O=Example Agency/CN={name} root");
         openssl(&[
-            "req", "-new", "-x509", "-key", "root.key", "-config", "tsa.cnf", "-extensions", "root", "-subj", &subject, "-days",
-            "3650", "-out", "root.pem",
+            "req",
+            "-new",
+            "-x509",
+            "-key",
+            "root.key",
+            "-config",
+            "tsa.cnf",
+            "-extensions",
+            "root",
+            "-subj",
+            &subject,
+            "-days",
+            "3650",
+            "-out",
+            "root.pem",
         ]);
         let subject = format!("/O=Example Agency/CN={name} timestamp authority");
-        openssl(&["req", "-new", "-key", "tsa.key", "-config", "tsa.cnf", "-subj", &subject, "-out", "tsa.csr"]);
         openssl(&[
-            "x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-extfile", "tsa.cnf",
-            "-extensions", "authority", "-days", "3650", "-out", "tsa.pem",
+            "req", "-new", "-key", "tsa.key", "-config", "tsa.cnf", "-subj", &subject, "-out", "tsa.csr",
+        ]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            "tsa.csr",
+            "-CA",
+            "root.pem",
+            "-CAkey",
+            "root.key",
+            "-CAcreateserial",
+            "-extfile",
+            "tsa.cnf",
+            "-extensions",
+            "authority",
+            "-days",
+            "3650",
+            "-out",
+            "tsa.pem",
         ]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsr", listener.local_addr().unwrap());
@@ -81,7 +111,11 @@ impl Authority {
     /// A token over the bytes of `data`, asked for without HTTP: a `TimeStampResp`.
     pub fn stamp(&self, data: &Path) -> Vec<u8> {
         let data = data.display().to_string();
-        stock("openssl", &["ts", "-query", "-data", &data, "-sha256", "-cert", "-out", "direct.tsq"], &self.folder);
+        stock(
+            "openssl",
+            &["ts", "-query", "-data", &data, "-sha256", "-cert", "-out", "direct.tsq"],
+            &self.folder,
+        );
         std::fs::copy(self.folder.join("direct.tsq"), self.folder.join("query.tsq")).unwrap();
         reply(&self.folder)
     }
@@ -119,7 +153,20 @@ fn answer(mut stream: TcpStream, folder: &Path) {
 fn reply(folder: &Path) -> Vec<u8> {
     stock(
         "openssl",
-        &["ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query.tsq", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "reply.tsr"],
+        &[
+            "ts",
+            "-reply",
+            "-config",
+            "tsa.cnf",
+            "-queryfile",
+            "query.tsq",
+            "-signer",
+            "tsa.pem",
+            "-inkey",
+            "tsa.key",
+            "-out",
+            "reply.tsr",
+        ],
         folder,
     );
     std::fs::read(folder.join("reply.tsr")).unwrap()

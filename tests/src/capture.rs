@@ -71,7 +71,10 @@ impl<'a> Capture<'a> {
         if self.examiner {
             let key = self.workplace.join("examiner");
             if !key.exists() {
-                let made = run(agent().args(["init", "--principal", PRINCIPAL, "--no-passphrase", "--output"]).arg(&key), 0);
+                let made = run(
+                    agent().args(["init", "--principal", PRINCIPAL, "--no-passphrase", "--output"]).arg(&key),
+                    0,
+                );
                 std::fs::write(trust.join("allowed_signers"), &made.stdout).unwrap();
             }
             command.arg("--key").arg(&key).args(["--examiner-principal", PRINCIPAL]);

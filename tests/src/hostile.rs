@@ -67,7 +67,8 @@ const NAMES: [&[u8]; 46] = [
 pub fn plant(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for (number, name) in NAMES.iter().enumerate() {
-        fs::write(folder.join(OsStr::from_bytes(name)), format!("{number}: {}\n", name.escape_ascii())).unwrap();
+        fs::write(folder.join(OsStr::from_bytes(name)), format!("{number}: {}\n", name.escape_ascii()))
+            .unwrap();
     }
     plant_long_names(folder);
     plant_folders(folder);
@@ -115,7 +116,9 @@ fn plant_contents(folder: &Path) {
     fs::set_permissions(folder.join("-rf"), fs::Permissions::from_mode(0o4755)).unwrap();
     let year = Duration::from_secs(365 * 86_400);
     let epoch = SystemTime::UNIX_EPOCH;
-    for (name, time) in [("1960", epoch - 10 * year), ("1975", epoch + 5 * year), ("2200", epoch + 230 * year)] {
+    for (name, time) in
+        [("1960", epoch - 10 * year), ("1975", epoch + 5 * year), ("2200", epoch + 230 * year)]
+    {
         let path = folder.join(format!("changed in {name}"));
         fs::write(&path, name).unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();

@@ -2,10 +2,16 @@
 //! capture; refuses stand-ins for any of them.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs, also those of the host")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
 
 pub mod authority;
 pub mod capture;
+pub mod forge;
 pub mod hostile;
 
 use std::path::{Path, PathBuf};

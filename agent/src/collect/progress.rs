@@ -26,6 +26,7 @@ pub struct Progress {
     mode: ProgressMode,
     line: ProgressBar,
     read: AtomicU64,
+    files: AtomicU64,
     meter: OnceLock<Arc<Meter>>,
     artifact: Mutex<String>,
 }
@@ -46,6 +47,7 @@ impl Progress {
             mode,
             line,
             read: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             meter: OnceLock::new(),
             artifact: Mutex::new(String::new()),
         }
@@ -70,29 +72,34 @@ impl Progress {
             });
             write_line(&event.to_string());
         }
-        self.show(0);
+        self.show();
     }
 
     /// Bytes were read.
     pub(super) fn bytes(&self, bytes: u64) {
         self.read.fetch_add(bytes, Ordering::Relaxed);
+        if bytes >= 1 << 20 {
+            self.show();
+        }
     }
 
     /// Items with content so far.
     pub(super) fn items(&self, files: u64) {
+        self.files.store(files, Ordering::Relaxed);
         // Composing the line costs more than reading a small file.
         if files.is_multiple_of(64) {
-            self.show(files);
+            self.show();
         }
     }
 
-    fn show(&self, files: u64) {
+    fn show(&self) {
         if self.mode != ProgressMode::Line {
             return;
         }
         let artifact = self.artifact.lock().map(|artifact| artifact.clone()).unwrap_or_default();
         let written = self.meter.get().map_or(0, |meter| meter.package.load(Ordering::Relaxed));
         let read = HumanBytes(self.read.load(Ordering::Relaxed));
+        let files = self.files.load(Ordering::Relaxed);
         let files = if files > 0 { format!("  {files} files") } else { String::new() };
         self.line.set_message(format!("{artifact}{files}  {read} read, {} written", HumanBytes(written)));
     }

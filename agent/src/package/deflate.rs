@@ -33,6 +33,13 @@ impl Deflater {
 
     /// Appends the blocks of `piece` to `out`.
     pub(super) fn piece(&mut self, piece: &[u8], position: Position, out: &mut Vec<u8>) {
+        if piece.is_empty() {
+            // Resetting the compressor costs more than a small file does; an end is one empty fixed block.
+            return out.extend(match position {
+                Position::Inner => &[][..],
+                Position::Last => &[3, 0],
+            });
+        }
         let start = out.len();
         if piece.len() >= SAMPLED_FROM && !self.shrinks(piece) {
             return store(piece, position, out);
@@ -53,7 +60,7 @@ impl Deflater {
         };
         let mut rest = piece;
         loop {
-            out.reserve(rest.len() + rest.len() / 8 + 64);
+            out.reserve(room(rest.len()));
             let before = self.compress.total_in();
             let status = self.compress.compress_vec(rest, out, flush);
             let taken = usize::try_from(self.compress.total_in() - before).unwrap_or(usize::MAX);
@@ -81,6 +88,11 @@ impl Deflater {
         self.sample = sample;
         shrinks
     }
+}
+
+/// Room that compressing `len` bytes wants; with less it goes on in a second step.
+pub(super) fn room(len: usize) -> usize {
+    len + len / 8 + 64
 }
 
 /// Appends `piece` in stored blocks.

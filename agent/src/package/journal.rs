@@ -67,6 +67,8 @@ impl JournalMember {
 pub(super) struct Journal {
     out: BufWriter<File>,
     bytes: u64,
+    /// The member being written down.
+    member: Vec<u8>,
     /// Bytes of the file that have room on the medium already.
     reserved: u64,
 }
@@ -78,7 +80,7 @@ const AHEAD: u64 = 4 * BUFFER as u64;
 impl Journal {
     /// A journal in a new, empty file that can be read and written.
     pub(super) fn new(file: File) -> Self {
-        Self { out: BufWriter::with_capacity(BUFFER, file), bytes: 0, reserved: 0 }
+        Self { out: BufWriter::with_capacity(BUFFER, file), bytes: 0, member: Vec::new(), reserved: 0 }
     }
 
     /// A journal that is gone on with: it has `bytes` bytes, and its file's position is its end.
@@ -124,8 +126,12 @@ impl Journal {
 
     /// Appends a member.
     pub(super) fn append_member(&mut self, member: &JournalMember) -> io::Result<()> {
-        let json = serde_json::to_vec(member)?;
-        self.append(Kind::Member, &json)
+        let mut json = std::mem::take(&mut self.member);
+        json.clear();
+        serde_json::to_writer(&mut json, member)?;
+        self.append(Kind::Member, &json)?;
+        self.member = json;
+        Ok(())
     }
 
     /// Everything of one kind that has been appended so far, in order. Appending may go on meanwhile: the reader has a
@@ -171,13 +177,17 @@ impl JournalLines {
     /// The next line's JSON text, without kind and newline.
     pub(super) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
+            let wanted = self.reader.fill_buf()?.first() == Some(&self.kind.letter());
             self.line.clear();
-            let read = self.reader.read_until(b'\n', &mut self.line)? as u64;
-            if read == 0 || read > self.left {
+            let read = match wanted {
+                true => self.reader.read_until(b'\n', &mut self.line)?,
+                false => self.reader.skip_until(b'\n')?,
+            };
+            if read == 0 || read as u64 > self.left {
                 return Ok(None);
             }
-            self.left -= read;
-            if self.line.first() == Some(&self.kind.letter()) {
+            self.left -= read as u64;
+            if wanted {
                 return Ok(self.line.get(2..self.line.len() - 1));
             }
         }

@@ -57,7 +57,7 @@ impl<'a> MemberWriter<'a> {
         let handed_on = pipeline.handed_on();
         let batch = pipeline.batch();
         let start = Start { handed_on, events: batch.events.len(), data: batch.data.len() };
-        batch.events.push(Event::Begin(Box::new(header)));
+        batch.events.push(Event::Begin(header));
         let from = start.data;
         Self { pipeline, hasher: Sha256::new(), crc: crc32fast::Hasher::new(), size: 0, most, from, start }
     }
@@ -116,7 +116,7 @@ impl<'a> MemberWriter<'a> {
         self.cover();
         let content = Content { size: self.size, sha256: self.hasher.into() };
         let end = MemberEnd { crc32: self.crc.finalize(), size: content.size, sha256: content.sha256 };
-        self.pipeline.push(Event::End(Box::new(end)))?;
+        self.pipeline.push(Event::End(end))?;
         Ok(content)
     }
 

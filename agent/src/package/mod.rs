@@ -247,7 +247,7 @@ impl PackageWriter {
             item,
             outcome: outcome.to_owned(),
         };
-        Ok(self.pipeline.push(Event::Action(Box::new(record)))?)
+        Ok(self.pipeline.push(Event::Action(record))?)
     }
 
     /// Gives up after `error`: what was written stays. Returns the reason, from the writing thread where it has one.

@@ -13,34 +13,38 @@ use holdfast_schemas::container::MemberHeader;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::ItemRecord;
 
-use super::deflate::{Deflater, Position};
+use super::deflate::{self, Deflater, Position};
 use super::journal::Kind;
 use super::sink::Sink;
 
 /// Bytes of content in one batch.
 pub(super) const BATCH: usize = 512 * 1024;
 /// A batch is handed on when it has this many events, however little content they have.
-const EVENTS: usize = 4_096;
+const EVENTS: usize = 1_024;
 
-/// Content and events, in the order they happened.
+/// Content and events, in the order they happened, and later what a worker made of them. Batches go round and keep
+/// their memory.
 #[derive(Default)]
 pub(super) struct Batch {
     pub data: Vec<u8>,
     pub events: Vec<Event>,
+    /// Bytes that the records among the events hold beyond what any record does.
+    held: usize,
+    packed: Packed,
 }
 
 /// What happened while a batch was filled.
 pub(super) enum Event {
     /// A member began.
-    Begin(Box<MemberHeader>),
+    Begin(MemberHeader),
     /// Content of the open member, a range of the batch's data.
     Data(Range<usize>),
     /// The open member ended.
-    End(Box<MemberEnd>),
+    End(MemberEnd),
     /// An item record.
     Item(Box<ItemRecord>),
     /// An entry of the acquisition log.
-    Action(Box<ActionRecord>),
+    Action(ActionRecord),
 }
 
 /// What is known of a member once all its content has passed.
@@ -51,24 +55,34 @@ pub(super) struct MemberEnd {
 }
 
 /// A batch as the sink wants it; ranges are of `bytes` and `lines`.
+#[derive(Default)]
 pub(super) struct Packed {
     pub parts: Vec<Part>,
     pub bytes: Vec<u8>,
     pub lines: Vec<u8>,
-    batch: Batch,
 }
 
 /// What the sink is to do next.
 pub(super) enum Part {
-    Begin(Box<MemberHeader>),
+    Begin(MemberHeader),
     Bytes(Range<usize>),
-    End(Box<MemberEnd>),
+    End(MemberEnd),
     Line(Kind, Range<usize>),
 }
 
 impl Batch {
     fn empty() -> Self {
-        Self { data: Vec::with_capacity(BATCH), events: Vec::new() }
+        // Room for what each piece may ask for, so that neither grows.
+        let bytes = Vec::with_capacity(deflate::room(BATCH) + EVENTS * deflate::room(0));
+        let packed = Packed { bytes, ..Packed::default() };
+        Self { data: Vec::with_capacity(BATCH), events: Vec::with_capacity(EVENTS), held: 0, packed }
+    }
+
+    fn push(&mut self, event: Event) {
+        if let Event::Item(record) = &event {
+            self.held += variable_bytes(record);
+        }
+        self.events.push(event);
     }
 
     /// Bytes of content that still fit.
@@ -77,8 +91,25 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.data.len() >= BATCH || self.events.len() >= EVENTS
+        self.data.len() + self.held >= BATCH || self.events.len() >= EVENTS
     }
+
+    /// Empties the batch for its next round.
+    fn clear(&mut self) {
+        self.data.clear();
+        self.events.clear();
+        self.held = 0;
+        self.packed.parts.clear();
+        self.packed.bytes.clear();
+        self.packed.lines.clear();
+    }
+}
+
+/// Bytes of a record's path and extended attributes, which can be made long to exhaust memory.
+fn variable_bytes(record: &ItemRecord) -> usize {
+    let path = record.source_path_raw.as_ref().map_or(0, |path| path.0.len());
+    let xattrs = record.metadata.iter().flat_map(|metadata| &metadata.xattrs);
+    path + xattrs.map(|xattr| xattr.name.len() + xattr.value.0.len()).sum::<usize>()
 }
 
 /// The running threads, the ends of their channels and the batch being filled.
@@ -102,7 +133,7 @@ impl Pipeline {
     pub(super) fn start(sink: Sink, workers: usize) -> io::Result<Self> {
         let depth = workers * 2 + 2;
         let (jobs, job_queue) = bounded::<(u64, Batch)>(depth);
-        let (packed, packed_queue) = bounded::<(u64, Packed)>(depth);
+        let (packed, packed_queue) = bounded::<(u64, Batch)>(depth);
         let (idle_return, idle) = bounded::<Batch>(depth);
         for _ in 1..depth {
             // The channel has room for exactly these and the one that is being filled.
@@ -131,7 +162,7 @@ impl Pipeline {
 
     /// Adds an event; hands the batch on when it is full.
     pub(super) fn push(&mut self, event: Event) -> Result<(), Stopped> {
-        self.batch.events.push(event);
+        self.batch.push(event);
         if self.batch.is_full() { self.hand_on() } else { Ok(()) }
     }
 
@@ -161,18 +192,19 @@ impl Pipeline {
     }
 }
 
-fn pack_all(jobs: &Receiver<(u64, Batch)>, out: &Sender<(u64, Packed)>) {
+fn pack_all(jobs: &Receiver<(u64, Batch)>, out: &Sender<(u64, Batch)>) {
     let mut deflater = Deflater::new();
-    for (number, batch) in jobs {
-        if out.send((number, pack(batch, &mut deflater))).is_err() {
+    for (number, mut batch) in jobs {
+        pack(&mut batch, &mut deflater);
+        if out.send((number, batch)).is_err() {
             return;
         }
     }
 }
 
-fn pack(mut batch: Batch, deflater: &mut Deflater) -> Packed {
-    let (mut parts, mut bytes, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-    let mut events = mem::take(&mut batch.events).into_iter().peekable();
+fn pack(batch: &mut Batch, deflater: &mut Deflater) {
+    let Packed { parts, bytes, lines } = &mut batch.packed;
+    let mut events = batch.events.drain(..).peekable();
     while let Some(event) = events.next() {
         match event {
             Event::Begin(header) => parts.push(Part::Begin(header)),
@@ -180,16 +212,14 @@ fn pack(mut batch: Batch, deflater: &mut Deflater) -> Packed {
                 let ends = matches!(events.peek(), Some(Event::End(_)));
                 let position = if ends { Position::Last } else { Position::Inner };
                 let from = bytes.len();
-                deflater.piece(&batch.data[range], position, &mut bytes);
+                deflater.piece(&batch.data[range], position, bytes);
                 parts.push(Part::Bytes(from..bytes.len()));
             }
             Event::End(end) => parts.push(Part::End(end)),
-            Event::Item(record) => line(Kind::Item, &*record, &mut lines, &mut parts),
-            Event::Action(record) => line(Kind::Action, &*record, &mut lines, &mut parts),
+            Event::Item(record) => line(Kind::Item, &*record, lines, parts),
+            Event::Action(record) => line(Kind::Action, &record, lines, parts),
         }
     }
-    batch.data.clear();
-    Packed { parts, bytes, lines, batch }
 }
 
 fn line(kind: Kind, record: &impl serde::Serialize, lines: &mut Vec<u8>, parts: &mut Vec<Part>) {
@@ -200,21 +230,22 @@ fn line(kind: Kind, record: &impl serde::Serialize, lines: &mut Vec<u8>, parts: 
 
 fn write_all(
     mut sink: Sink,
-    queue: &Receiver<(u64, Packed)>,
+    queue: &Receiver<(u64, Batch)>,
     idle: &Sender<Batch>,
 ) -> Result<Sink, io::Error> {
     let mut early = BTreeMap::new();
     let mut next = 0;
-    for (number, packed) in queue {
-        early.insert(number, packed);
-        while let Some(mut packed) = early.remove(&next) {
-            if let Err(error) = sink.accept(&mut packed) {
+    for (number, batch) in queue {
+        early.insert(number, batch);
+        while let Some(mut batch) = early.remove(&next) {
+            if let Err(error) = sink.accept(&mut batch.packed) {
                 sink.give_up();
                 return Err(error);
             }
             next += 1;
+            batch.clear();
             // The reader is gone once it has submitted everything; then nobody needs the batch.
-            let _ = idle.send(packed.batch);
+            let _ = idle.send(batch);
         }
     }
     Ok(sink)

@@ -70,9 +70,9 @@ impl Sink {
 
     /// Writes what the workers made of one batch.
     pub(super) fn accept(&mut self, packed: &mut Packed) -> io::Result<()> {
-        for part in std::mem::take(&mut packed.parts) {
+        for part in packed.parts.drain(..) {
             match part {
-                Part::Begin(header) => self.begin(*header)?,
+                Part::Begin(header) => self.begin(header)?,
                 Part::Bytes(range) => {
                     let bytes = packed.bytes.get(range).unwrap_or_default();
                     self.write(bytes)?;
@@ -80,7 +80,7 @@ impl Sink {
                         open.compressed += bytes.len() as u64;
                     }
                 }
-                Part::End(end) => self.end(*end)?,
+                Part::End(end) => self.end(end)?,
                 Part::Line(kind, range) => {
                     self.journal.append(kind, packed.lines.get(range).unwrap_or_default())?
                 }
