@@ -2,35 +2,32 @@
 //! much effort as a liar cares to spend; refuses nothing, and renders with the contract crate, so that a lie fails by what
 //! it says and not by how it is written.
 
+mod ledger;
+mod signing;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::SigningKey;
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use holdfast_schemas::bag::{BagInfo, TAG_MANIFEST, manifest_line};
 use holdfast_schemas::collection::{ArtifactCounts, Collection};
 use holdfast_schemas::container::{Directory, MemberHeader, MemberSizes, Method, ZipTime};
-use holdfast_schemas::custody::{CustodyEntry, LedgerLine};
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::ItemRecord;
 use holdfast_schemas::json::{read_record, write_record};
 use holdfast_schemas::merkle::MerkleTree;
 use holdfast_schemas::seal::{Role, SEAL_MEMBER, SealStatement, Signer, signature_member, timestamp_member};
-use holdfast_schemas::ssh_key::PublicKey;
-use holdfast_schemas::ssh_wire::WireReader;
-use holdfast_schemas::sshsig::{
-    NAMESPACE_CUSTODY, NAMESPACE_SEAL, SshSignature, ed25519_signature_blob, to_be_signed,
-};
-
-use holdfast_schemas::timestamp::TimestampToken;
+use holdfast_schemas::sshsig::NAMESPACE_SEAL;
 
 use crate::Authority;
+
+pub use ledger::Ledger;
+pub use signing::{public_key, sign, stolen_key, stranger, token};
 
 /// A package in pieces.
 #[derive(Clone)]
@@ -261,6 +258,12 @@ impl Package {
 
     /// Edits the collection's record.
     pub fn edit_collection(&mut self, edit: impl FnOnce(&mut Collection)) {
+        let before = self.collection();
+        self.write_collection(edit);
+        assert_ne!(before, self.collection(), "the edit changed nothing");
+    }
+
+    fn write_collection(&mut self, edit: impl FnOnce(&mut Collection)) {
         let mut collection = self.collection();
         edit(&mut collection);
         self.member("collection.json").write(&write_record(&collection).unwrap());
@@ -274,6 +277,12 @@ impl Package {
 
     /// Edits the item records.
     pub fn edit_items(&mut self, edit: impl FnOnce(&mut Vec<ItemRecord>)) {
+        let before = self.items();
+        self.write_items(edit);
+        assert_ne!(before, self.items(), "the edit changed nothing");
+    }
+
+    fn write_items(&mut self, edit: impl FnOnce(&mut Vec<ItemRecord>)) {
         let mut items = self.items();
         edit(&mut items);
         let mut text = Vec::new();
@@ -298,7 +307,7 @@ impl Package {
     /// the others get the digest and size of their members.
     pub fn mend_records(&mut self) {
         let members = self.members.clone();
-        self.edit_items(|items| {
+        self.write_items(|items| {
             items.retain(|item| {
                 item.member.iter().all(|name| members.iter().any(|member| member.name == *name))
             });
@@ -321,7 +330,7 @@ impl Package {
         for item in self.items() {
             ArtifactCounts::add(&mut counts, &item.artifact, item.outcome);
         }
-        self.edit_collection(|collection| collection.counts = counts);
+        self.write_collection(|collection| collection.counts = counts);
     }
 
     /// Makes `bag-info.txt` fit collection and payload.
@@ -432,88 +441,6 @@ impl Archive {
         assert_ne!(&self.bytes[from..from + bytes.len()], bytes, "the patch changes nothing");
         self.bytes[from..from + bytes.len()].copy_from_slice(bytes);
     }
-}
-
-/// A ledger in pieces.
-#[derive(Clone)]
-pub struct Ledger {
-    /// The lines.
-    pub lines: Vec<LedgerLine>,
-}
-
-impl Ledger {
-    /// Takes the ledger at `path` apart.
-    pub fn open(path: &Path) -> Self {
-        let bytes = fs::read(path).unwrap();
-        Self { lines: lines(&bytes).into_iter().map(|line| read_record(line).unwrap()).collect() }
-    }
-
-    /// Writes the ledger again.
-    pub fn write(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for line in &self.lines {
-            bytes.extend(line.to_bytes().unwrap());
-            bytes.push(b'\n');
-        }
-        bytes
-    }
-
-    /// The entry of line `number`, from 1.
-    pub fn entry(&self, number: usize) -> CustodyEntry {
-        read_record(self.lines[number - 1].entry.as_bytes()).unwrap()
-    }
-
-    /// SHA-256 of line `number`, from 1: what the next line links to, and the head where it is the last.
-    pub fn link(&self, number: usize) -> Sha256Digest {
-        Sha256Digest::of(&self.lines[number - 1].to_bytes().unwrap())
-    }
-
-    /// Signs an entry and makes it line `number`, from 1; the lines behind it stay as they are.
-    pub fn sign(&mut self, number: usize, entry: &CustodyEntry, key: &SigningKey) {
-        let entry = String::from_utf8(write_record(entry).unwrap()).unwrap();
-        let signature = sign(key, NAMESPACE_CUSTODY, entry.as_bytes());
-        let line = LedgerLine { entry, signature, timestamps: Vec::new() };
-        self.lines.truncate(self.lines.len().max(number - 1));
-        if number > self.lines.len() { self.lines.push(line) } else { self.lines[number - 1] = line }
-    }
-}
-
-/// Armored SSHSIG by `key` over `message`.
-pub fn sign(key: &SigningKey, namespace: &str, message: &[u8]) -> String {
-    let signature = key.sign(&to_be_signed(namespace, message)).to_bytes();
-    SshSignature::new(public_key(key), namespace, ed25519_signature_blob(&signature)).to_armored()
-}
-
-/// The public half, as SSH knows it.
-pub fn public_key(key: &SigningKey) -> PublicKey {
-    PublicKey::ed25519(&key.verifying_key().to_bytes()).unwrap()
-}
-
-/// A key that anybody can make, by a number.
-pub fn stranger(number: u8) -> SigningKey {
-    SigningKey::from_bytes(&[number; 32])
-}
-
-/// The examiner's key from the unencrypted file that `holdfast-agent init` wrote (PROTOCOL.key of OpenSSH).
-pub fn stolen_key(path: &Path) -> SigningKey {
-    let text = fs::read_to_string(path).unwrap();
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let bytes = STANDARD.decode(body).unwrap();
-    let mut outer = WireReader::new(bytes.strip_prefix(b"openssh-key-v1\0").unwrap());
-    assert_eq!(outer.string().unwrap(), b"none", "the key is encrypted");
-    let _ = (outer.string().unwrap(), outer.string().unwrap(), outer.u32().unwrap(), outer.string().unwrap());
-    let mut inner = WireReader::new(outer.string().unwrap());
-    assert_eq!(inner.u32().unwrap(), inner.u32().unwrap());
-    assert_eq!(inner.string().unwrap(), b"ssh-ed25519");
-    let _public = inner.string().unwrap();
-    SigningKey::from_keypair_bytes(inner.string().unwrap().try_into().unwrap()).unwrap()
-}
-
-/// A token by `authority` over `data`, as a package stores it.
-pub fn token(authority: &Authority, data: &[u8]) -> Vec<u8> {
-    let path = authority.folder.join("stamped");
-    fs::write(&path, data).unwrap();
-    TimestampToken::from_response(&authority.stamp(&path)).unwrap().to_stored_response()
 }
 
 fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Range<usize> {

@@ -131,7 +131,8 @@ pub(super) struct Stopped;
 impl Pipeline {
     /// Starts `workers` compressing threads and one writing thread.
     pub(super) fn start(sink: Sink, workers: usize) -> io::Result<Self> {
-        let depth = workers * 2 + 2;
+        // One batch for each thread, the reader's and the sink's included, and one to hand over.
+        let depth = workers + 3;
         let (jobs, job_queue) = bounded::<(u64, Batch)>(depth);
         let (packed, packed_queue) = bounded::<(u64, Batch)>(depth);
         let (idle_return, idle) = bounded::<Batch>(depth);

@@ -3,7 +3,7 @@
 
 use holdfast_schemas::bag::TAG_MANIFEST;
 use holdfast_schemas::digest::Sha256Digest;
-use holdfast_schemas::item::Outcome;
+use holdfast_schemas::item::{ItemRecord, Outcome};
 use holdfast_schemas::report::Verdict;
 use holdfast_schemas::seal::{SEAL_MEMBER, SealStatement};
 use holdfast_tests::forge::Package;
@@ -41,6 +41,11 @@ fn sealed_with(workshop: &Workshop, lie: impl FnOnce(&mut SealStatement)) -> Vec
 
 fn forge_first(package: &mut Package) {
     package.members[0].edit_text(|text| text.replace("127", "128"));
+}
+
+/// The first record of a collected file.
+fn first(items: &mut [ItemRecord]) -> &mut ItemRecord {
+    items.iter_mut().find(|item| item.member.is_some()).unwrap()
 }
 
 fn manifests(workshop: &Workshop) -> Vec<Lie> {
@@ -108,12 +113,12 @@ fn items(workshop: &Workshop) -> Vec<Lie> {
     };
     vec![
         Lie::new("record_with_another_digest", "Held the examiner's key and recorded another digest for a collected file.")
-            .package(items_edited(&|package| package.edit_items(|items| items[0].sha256 = Some(Sha256Digest::of(b"nothing")))))
+            .package(items_edited(&|package| package.edit_items(|items| first(items).sha256 = Some(Sha256Digest::of(b"nothing")))))
             .fails(&["integrity.record_differs"]),
         Lie::new("record_left_out", "Held the examiner's key and kept a collected file without a record of it.")
             .package(items_edited(&|package| {
                 package.edit_items(|items| {
-                    items.remove(0);
+                    items.retain(|item| item.member.as_deref() != Some("data/fs/tmp/holdfast-vectors/etc/hosts"));
                     for (number, item) in (1..).zip(items) {
                         item.id = number;
                     }
@@ -129,13 +134,13 @@ fn items(workshop: &Workshop) -> Vec<Lie> {
         Lie::new("record_contradicts_itself", "Held the examiner's key and recorded that reading ended before it began.")
             .package(items_edited(&|package| {
                 package.edit_items(|items| {
-                    let item = &mut items[0];
+                    let item = first(items);
                     std::mem::swap(&mut item.read_started, &mut item.read_finished);
                 });
             }))
             .fails(&["record.inconsistent"]),
         Lie::new("record_of_a_refusal_with_content", "Held the examiner's key and recorded that a collected file had been denied.")
-            .package(items_edited(&|package| package.edit_items(|items| items[0].outcome = Outcome::Denied)))
+            .package(items_edited(&|package| package.edit_items(|items| first(items).outcome = Outcome::Denied)))
             .fails(&["record.inconsistent", "completeness.exceptions"]),
         Lie::new("items_renumbered", "Held the examiner's key and left a gap in the numbers of the records.")
             .package(items_edited(&|package| package.edit_items(|items| items.last_mut().unwrap().id += 1)))
@@ -146,7 +151,7 @@ fn items(workshop: &Workshop) -> Vec<Lie> {
             }))
             .fails(&["record.malformed", "integrity.record_absent", "completeness.unread"]),
         Lie::new("record_with_an_unknown_field", "Held the examiner's key and added a field to a record that only some readers know.")
-            .package(text_edited("items.jsonl", &|text| text.replacen("{\"id\":1,", "{\"id\":1,\"note\":\"x\",", 1)))
+            .package(text_edited("items.jsonl", &|text| text.replacen("{\"id\":3,", "{\"id\":3,\"note\":\"x\",", 1)))
             .fails(&["record.malformed", "integrity.record_absent", "completeness.unread"]),
         Lie::new("last_record_cut_off", "Held the examiner's key and left the last newline of the records off.")
             .package(text_edited("items.jsonl", &|text| text.trim_end().to_owned()))
@@ -301,6 +306,8 @@ fn formats(workshop: &Workshop) -> Vec<Lie> {
     };
     let mut unsealed = workshop.base();
     collection_format(&mut unsealed, "holdfast-package/2");
+    let mut future = workshop.base();
+    future.seal(&workshop.insider(), |statement| "holdfast-seal/2".clone_into(&mut statement.format));
     let mut fielded = workshop.base();
     fielded.member(SEAL_MEMBER).edit_text(|text| text.replacen('{', "{\"note\":\"x\",", 1));
     vec![
@@ -317,6 +324,14 @@ fn formats(workshop: &Workshop) -> Vec<Lie> {
             .package(sealed_with(workshop, |statement| "holdfast-seal/2".clone_into(&mut statement.format)))
             .expect(Verdict::CannotDetermine, &["format.version_unsupported"])
             .without(&["signer.no_examiner", "custody.signer_differs"]),
+        Lie::new(
+            "future_format_of_the_seal_under_its_ledger",
+            "Held the examiner's key, sealed in a future format and began a ledger that fits.",
+        )
+        .package(future.write().bytes)
+        .ledger(workshop.ledger().for_package(&future, &workshop.insider().collector).write())
+        .expect(Verdict::CannotDetermine, &["format.version_unsupported"])
+        .without(&["custody.chain_unbroken", "custody.signer_differs"]),
         Lie::new("seal_of_something_else", "Held the examiner's key and sealed in a format that is no seal's.")
             .package(sealed_with(workshop, |statement| "something-else/1".clone_into(&mut statement.format)))
             .fails(&["seal.malformed"]),

@@ -12,11 +12,11 @@ const NAMED: usize = 3;
 
 /// Judges what was asked for and is not here whole and still.
 pub(super) fn check(tally: &Tally, collection: Option<&Collection>, findings: &mut Findings) {
-    let Some(collection) = collection.filter(|_| tally.complete) else {
+    let Some(collection) = collection.filter(|_| tally.complete && !tally.uncounted) else {
         findings.add(
             &rules::UNREAD,
             None,
-            "What was attempted cannot be told: the records could not be read.",
+            "What was attempted cannot be told: the records could not be read, or not all be counted.",
         );
         return;
     };

@@ -6,17 +6,15 @@ use std::io;
 
 use holdfast_schemas::bag::{TAG_FILES, TAG_MANIFEST};
 use holdfast_schemas::container::{Directory, END_LEN, END64_LEN, Method};
-use holdfast_schemas::name::{Collision, NameSet, check_member_name};
+use holdfast_schemas::name::{Collision, MAX_NAME, NameSet, check_member_name};
 use holdfast_schemas::seal::{MAX_PROOFS, Role, SEAL_MEMBER, signature_member, timestamp_member};
 
 use super::findings::Findings;
-use super::rules;
+use super::{ending, rules};
 use crate::open::{DirectoryWalk, Entry, Evidence, WalkError};
 
-const LOCAL_SIGNATURE: &[u8] = b"PK\x03\x04";
-const END_SIGNATURE: &[u8] = b"PK\x05\x06";
-/// How far from the end of the file a misplaced end record is looked for.
-const SEARCHED: usize = 66 * 1024;
+/// The signed order that a collection ran under: both files or neither.
+pub(super) const ORDER_FILES: [&str; 2] = ["order.json", "order.json.sig"];
 
 /// What the directory says, in bounded memory.
 pub(super) struct Layout {
@@ -58,52 +56,10 @@ fn find_directory(evidence: &dyn Evidence, findings: &mut Findings) -> io::Resul
     match Directory::parse_end(&tail, len) {
         Ok(directory) => Ok(Some(directory)),
         Err(_) => {
-            tell_what_it_is(evidence, findings)?;
+            ending::tell(evidence, findings)?;
             Ok(None)
         }
     }
-}
-
-/// Tells apart what the file may be that does not end like a package.
-fn tell_what_it_is(evidence: &dyn Evidence, findings: &mut Findings) -> io::Result<()> {
-    let len = evidence.len();
-    let begins = evidence.range(0, 4)? == LOCAL_SIGNATURE;
-    let from = len.saturating_sub(SEARCHED as u64);
-    let tail = evidence.range(from, SEARCHED)?;
-    let last_end = tail.windows(4).rposition(|window| window == END_SIGNATURE);
-    let ends = |end: usize| tail.get(..end + 22).map(|tail| (tail, from + end as u64 + 22));
-    match last_end.and_then(ends) {
-        None if begins => findings.add(
-            &rules::CUT_OFF,
-            None,
-            "The file begins like a package and ends too early: its end is missing. It may be an incomplete copy or an \
-             interrupted collection; ask for another copy.",
-        ),
-        None => findings.add(&rules::NOT_A_PACKAGE, None, "The file is not an evidence package."),
-        Some((upto, end)) if end < len && Directory::parse_end(upto, end).is_ok() => {
-            let more = len - end;
-            findings.add(&rules::TRAILING_DATA, None, format!("{more} bytes follow the end of the package."));
-        }
-        Some((_, end)) if end == len && has_leading_data(&tail, len) => {
-            findings.add(&rules::LEADING_DATA, None, "There are bytes before the beginning of the package.");
-        }
-        Some(_) if begins => {
-            findings.add(&rules::END_MALFORMED, None, "The end of the package has been changed or is damaged.");
-        }
-        Some(_) => findings.add(&rules::NOT_A_PACKAGE, None, "The file is an archive, but not an evidence package."),
-    }
-    Ok(())
-}
-
-/// Whether the end records fit a shorter file, as they do once something is put in front.
-fn has_leading_data(tail: &[u8], len: u64) -> bool {
-    let end = tail.len().saturating_sub(22);
-    let field = |at: usize| {
-        tail.get(end + at..end + at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
-    };
-    let (Some(bytes), Some(offset)) = (field(12), field(16)) else { return false };
-    let shorter = u64::from(bytes) + u64::from(offset) + END_LEN;
-    shorter < len && Directory::parse_end(tail, shorter).is_ok()
 }
 
 /// Walks the directory once: form, contiguity, names and order.
@@ -133,8 +89,17 @@ fn walk(
             }
         };
         if entry.offset != expected_offset {
-            let found = "This member does not stand where the one before it ends.";
-            findings.add(&rules::MEMBER_MALFORMED, Some(&entry.header.name), found);
+            let name = Some(entry.header.name.as_str());
+            if expected_offset == 0 {
+                findings.add(
+                    &rules::LEADING_DATA,
+                    name,
+                    "There are bytes before this member, which is the first.",
+                );
+            } else {
+                let found = "This member does not stand where the one before it ends.";
+                findings.add(&rules::MEMBER_MALFORMED, name, found);
+            }
             return Ok(None);
         }
         expected_offset = match entry.end() {
@@ -181,14 +146,19 @@ fn check_name(
     if check_member_name(&layout.folder).is_err() || check_member_name(below).is_err() {
         findings.add(&rules::NAME_FORBIDDEN, Some(name), "This member has a name that no package may hold.");
     }
-    // Bounded: past this many, more suspects change nothing.
-    if names.insert(name) == Collision::Suspected && suspects.len() < 1_000 {
+    // Bounded: past this many, more suspects change nothing; an endless name is told already.
+    let is_bounded = suspects.len() < 1_000 && name.len() <= 2 * MAX_NAME;
+    if names.insert(name) == Collision::Suspected && is_bounded {
         suspects.insert(name.to_ascii_lowercase());
     }
 }
 
 /// Sorts a member into payload or tail; false when the tail grows past what a package can have.
 fn place(entry: Entry, layout: &mut Layout, findings: &mut Findings) -> bool {
+    if entry.header.method == Method::Stored && entry.header.zip64 {
+        let found = "This member is kept uncompressed with its sizes in 64 bits, which no writer does.";
+        findings.add(&rules::MEMBER_MALFORMED, Some(&entry.header.name), found);
+    }
     let below = entry.name_below(&layout.folder);
     if below.starts_with("data/") && layout.tail.is_empty() {
         layout.payload += 1;
@@ -251,7 +221,7 @@ fn check_order(layout: &Layout, findings: &mut Findings) {
     let mut expected: Vec<(String, Method)> = Vec::new();
     for name in TAG_FILES {
         if name == "bagit.txt" && order_files {
-            expected.extend(["order.json", "order.json.sig"].map(|name| (name.to_owned(), Method::Deflated)));
+            expected.extend(ORDER_FILES.map(|name| (name.to_owned(), Method::Deflated)));
         }
         expected.push((name.to_owned(), Method::Deflated));
     }

@@ -1,10 +1,11 @@
 //! Owns the custody ledger's chain: form, signatures, numbering, links and the first two entries (schemas/README.md,
 //! section 7); refuses a ledger of another package.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use holdfast_schemas::custody::{CustodyEntry, CustodyEvent, LedgerLine, LineError, MAX_LINE};
 use holdfast_schemas::digest::Sha256Digest;
+use holdfast_schemas::json::read_record;
 use holdfast_schemas::report::Axis;
 use holdfast_schemas::ssh_key::PublicKey;
 use holdfast_schemas::time::UtcTime;
@@ -18,18 +19,24 @@ pub(super) struct Package<'a> {
     pub id: Option<Sha256Digest>,
     /// SHA-256 and length of the file.
     pub file: (Sha256Digest, u64),
-    /// The collector's key, where its signature verified.
+    /// The collector's key that the statement announces, where there is one.
     pub collector: Option<&'a PublicKey>,
     /// The head that somebody else kept.
     pub expected_head: Option<Sha256Digest>,
 }
 
 /// Reads the ledger line by line.
-pub(super) fn check(ledger: Option<&mut dyn Read>, package: &Package<'_>, findings: &mut Findings) {
+///
+/// An error is the reading machine's, not the ledger's.
+pub(super) fn check(
+    ledger: Option<&mut dyn Read>,
+    package: &Package<'_>,
+    findings: &mut Findings,
+) -> io::Result<()> {
     let Some(ledger) = ledger else {
         let found = "No custody ledger was given or found beside the package, so nothing shows who held it.";
         findings.add(&rules::NO_LEDGER, None, found);
-        return;
+        return Ok(());
     };
     let mut chain = Chain { package, previous: package.id, number: 0, recorded: None, findings };
     let mut reader = BufReader::new(ledger);
@@ -37,20 +44,22 @@ pub(super) fn check(ledger: Option<&mut dyn Read>, package: &Package<'_>, findin
     loop {
         line.clear();
         let read = (&mut reader).take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line);
-        match (read, line.split_last()) {
-            (Ok(0), _) => break,
-            (Ok(_), Some((b'\n', line))) => chain.line(line),
-            (Ok(_), _) => {
-                chain.malformed("it is cut off, or longer than a line may be");
-                break;
-            }
-            (Err(error), _) => {
-                chain.malformed(&format!("the ledger cannot be read ({error})"));
+        read.map_err(|error| io::Error::new(error.kind(), format!("its custody ledger: {error}")))?;
+        match line.split_last() {
+            None => break,
+            Some((b'\n', line)) => chain.line(line),
+            Some(_) => {
+                chain.malformed(chain.number + 1, "it is cut off, or longer than a line may be");
                 break;
             }
         }
     }
     chain.end();
+    Ok(())
+}
+
+fn place(number: u64) -> String {
+    format!("ledger, line {number}")
 }
 
 struct Chain<'a> {
@@ -63,12 +72,8 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    fn place(&self) -> String {
-        format!("ledger, line {}", self.number)
-    }
-
-    fn malformed(&mut self, why: &str) {
-        let place = self.place();
+    fn malformed(&mut self, number: u64, why: &str) {
+        let place = place(number);
         self.findings.add(
             &rules::LINE_MALFORMED,
             Some(&place),
@@ -79,10 +84,13 @@ impl Chain<'_> {
     fn line(&mut self, line: &[u8]) {
         self.number += 1;
         let link = self.previous.replace(Sha256Digest::of(line));
-        let place = self.place();
+        let place = place(self.number);
         match LedgerLine::parse(line) {
-            Ok((entry, signature)) => self.entry(&entry, signature.public_key(), link),
-            Err(LineError::Malformed(error)) => self.malformed(&error.to_string()),
+            Ok((entry, signature)) => {
+                self.entry(&entry, signature.public_key(), link);
+                self.timestamps(line);
+            }
+            Err(LineError::Malformed(error)) => self.malformed(self.number, &error.to_string()),
             Err(LineError::Signature(error)) => {
                 let found = format!(
                     "This custody entry was changed after it was signed, or its signature was: {error}."
@@ -93,7 +101,7 @@ impl Chain<'_> {
     }
 
     fn entry(&mut self, entry: &CustodyEntry, signer: &PublicKey, link: Option<Sha256Digest>) {
-        let place = self.place();
+        let place = place(self.number);
         let mut add = |rule, found: &str| self.findings.add(rule, Some(&place), found);
         if entry.seq != self.number {
             add(
@@ -114,10 +122,10 @@ impl Chain<'_> {
                 );
             }
         }
-        let by_collector = self.package.collector == Some(signer);
+        let by_another = self.package.collector.is_some_and(|collector| collector != signer);
         match (self.number, entry.event) {
             (1, CustodyEvent::Collected) | (2, CustodyEvent::Sealed) => {
-                if !by_collector {
+                if by_another {
                     add(
                         &rules::ENTRY_SIGNER_DIFFERS,
                         "This custody entry was not signed with the key that sealed the package.",
@@ -146,6 +154,14 @@ impl Chain<'_> {
         self.recorded = Some(entry.recorded_at);
     }
 
+    /// No signature covers a line's timestamps, so that they may be added later; this version writes and judges none.
+    fn timestamps(&mut self, line: &[u8]) {
+        if read_record::<LedgerLine>(line).is_ok_and(|line| !line.timestamps.is_empty()) {
+            let found = "This custody entry carries timestamps, which are not judged by this version.";
+            self.findings.add(&rules::LATER_ENTRY, Some(&place(self.number)), found);
+        }
+    }
+
     fn end(self) {
         let head = self.previous.filter(|_| self.number > 0);
         if self.package.expected_head.is_some_and(|expected| head != Some(expected)) {
@@ -156,7 +172,8 @@ impl Chain<'_> {
             let found = "The ledger is shorter than the two entries that every collection writes: its end was removed.";
             self.findings.add(&rules::FIRST_EVENTS, None, found);
         }
-        if !self.findings.worse_than_good(Axis::Custody) {
+        // A chain whose beginning and signer cannot be compared with a seal proves nothing of this package.
+        if self.package.collector.is_some() && !self.findings.worse_than_good(Axis::Custody) {
             let found = format!(
                 "The {} custody entries that were supplied are unedited and follow each other without a break.",
                 self.number

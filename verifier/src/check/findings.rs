@@ -10,6 +10,8 @@ use super::rules::Rule;
 
 /// Findings of one code that are told one by one.
 const TOLD: u64 = 20;
+/// Longest subject, and longest words from evidence, in characters; a member's name has at most 3,000 and a folder.
+const LONGEST: usize = 4_000;
 
 /// What has been found so far.
 #[derive(Default)]
@@ -39,8 +41,8 @@ impl Findings {
                 code: rule.code.to_owned(),
                 axis: rule.axis,
                 status,
-                subject: subject.map(for_people),
-                found: for_people(&found.into()),
+                subject: subject.map(shortened),
+                found: shortened(&found.into()),
                 shows: rule.shows.to_owned(),
                 does_not_show: rule.does_not_show.to_owned(),
             });
@@ -65,5 +67,13 @@ impl Findings {
             }
         }
         self.list
+    }
+}
+
+/// A text that may hold words from evidence, escaped, and cut where it is longer than a person reads.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => for_people(text),
+        Some((cut, _)) => format!("{} [cut]", for_people(text.get(..cut).unwrap_or_default())),
     }
 }

@@ -4,6 +4,7 @@
 mod completeness;
 mod container;
 mod custody;
+mod ending;
 mod findings;
 mod payload;
 mod records;
@@ -25,7 +26,7 @@ use holdfast_schemas::time::UtcTime;
 
 use crate::open::{Evidence, Lines, MAX_WHOLE, MemberReader};
 use crate::trust::Trust;
-use container::Layout;
+use container::{Layout, ORDER_FILES};
 use findings::Findings;
 use records::{InStep, Tally, content_fault};
 use seal::ReadSeal;
@@ -108,6 +109,10 @@ fn check_members(
     for (name, digest) in TAG_FILES.into_iter().zip(found) {
         tag_digests.note(name, digest);
     }
+    let [order, order_signature] = ORDER_FILES
+        .map(|name| digest(&read_whole(evidence, layout, name, MAX_WHOLE, findings)));
+    tag_digests.note(ORDER_FILES[0], order);
+    tag_digests.note(ORDER_FILES[1], order_signature);
     let tagmanifest = tags::check_manifest(evidence, layout, &tag_digests, findings);
     outcome.collection = collection.and_then(|bytes| tags::read_collection(&bytes, findings));
     outcome.seal = seal::read(statement, layout, findings);
@@ -119,8 +124,11 @@ fn check_members(
         statement,
         findings,
     );
+    if let Some(statement) = statement {
+        seal::check_order(statement, layout, order, findings);
+    }
     completeness::check(&outcome.tally, outcome.collection.as_ref(), findings);
-    check_proofs(evidence, layout, context, digests, tagmanifest, findings, outcome);
+    check_proofs(evidence, layout, context, digests, tagmanifest, findings, outcome)?;
     if !findings.worse_than_good(Axis::Integrity) {
         let (files, bytes) = (outcome.tally.files, outcome.tally.bytes);
         findings.add(
@@ -146,7 +154,7 @@ fn check_proofs(
     tagmanifest: Option<Sha256Digest>,
     findings: &mut Findings,
     outcome: &mut Outcome,
-) {
+) -> io::Result<()> {
     let mut signatures = signer::Signatures::default();
     if let Some(seal) = &outcome.seal {
         seal::check(
@@ -187,13 +195,14 @@ fn check_proofs(
         None => JudgedAt::Now(context.now),
     };
     outcome.principal = signer::check_trust(&signatures, context.trust, at, findings);
+    let collector = outcome.seal.as_ref().and_then(ReadSeal::collector);
     let package = custody::Package {
         id: outcome.seal.as_ref().map(ReadSeal::package_id),
         file: (digests.whole, evidence.len()),
-        collector: signatures.collector.as_ref(),
+        collector: collector.as_ref(),
         expected_head: context.expected_head,
     };
-    custody::check(context.ledger.take(), &package, findings);
+    custody::check(context.ledger.take(), &package, findings)
 }
 
 fn read_tokens(evidence: &dyn Evidence, layout: &Layout, findings: &mut Findings) -> Vec<(String, Vec<u8>)> {
@@ -302,7 +311,7 @@ fn sentence(axis: Axis, status: Status, outcome: &Outcome) -> String {
         (Axis::Completeness, _) => "Something that was asked for is not here whole.",
         (Axis::Custody, Status::Good) => "No custody gaps were found in the records supplied.",
         (Axis::Custody, Status::Bad) => "The custody ledger was changed or belongs to another package.",
-        (Axis::Custody, Status::Unknown) => "No custody ledger was supplied.",
+        (Axis::Custody, Status::Unknown) => "Who held it could not be determined.",
         (Axis::Custody, Status::Exception) => "The custody ledger needs explaining.",
     };
     text.to_owned()

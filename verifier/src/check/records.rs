@@ -1,7 +1,7 @@
 //! Owns the walk of manifest and item records in step with the payload (schemas/README.md, sections 4 and 5), and the
 //! reading of the acquisition log; refuses records that can be read in two ways, and to hold more than two of them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use holdfast_schemas::action::ActionRecord;
 use holdfast_schemas::bag::parse_manifest_line;
@@ -16,8 +16,9 @@ use super::payload::Read;
 use super::rules;
 use crate::open::{ContentFault, LineFault, Lines};
 
-/// Most artifacts that are counted one by one.
+/// Most artifacts that are counted one by one, and most bytes of their names.
 const MAX_ARTIFACTS: usize = 10_000;
+const MAX_ARTIFACT_NAMES: usize = 4 << 20;
 
 /// What the records say, as far as they could be read.
 #[derive(Default)]
@@ -32,6 +33,11 @@ pub(super) struct Tally {
     pub bytes: u64,
     /// Whether every record could be read.
     pub complete: bool,
+    /// Whether there were more artifacts than are counted, so that `counts` says less than the records.
+    pub uncounted: bool,
+    /// Where in `counts` each artifact stands.
+    places: HashMap<String, usize>,
+    names_bytes: usize,
 }
 
 /// Manifest and item records, walked in step with the payload.
@@ -217,21 +223,40 @@ impl<'e> InStep<'e> {
                 "Records are not numbered one after the other.",
             );
         }
-        self.count(&record);
+        if !self.tally.count(&record) {
+            let found = "The records name more artifacts than this verifier counts, so their counts were not compared.";
+            findings.add(&rules::LIMITS_EXCEEDED, Some("items.jsonl"), found);
+        }
         if record.member.is_some() {
             self.items.ahead.push_back(record);
         }
         true
     }
-
-    fn count(&mut self, record: &ItemRecord) {
-        if self.tally.counts.len() < MAX_ARTIFACTS {
-            ArtifactCounts::add(&mut self.tally.counts, &record.artifact, record.outcome);
-        }
-    }
 }
 
 impl Tally {
+    /// Counts a record under its artifact; false the first time that there are too many artifacts to do so.
+    fn count(&mut self, record: &ItemRecord) -> bool {
+        let artifact = &record.artifact;
+        let at = self.places.get(artifact).copied().or_else(|| {
+            let names_bytes = self.names_bytes.saturating_add(artifact.len());
+            if self.counts.len() == MAX_ARTIFACTS || names_bytes > MAX_ARTIFACT_NAMES {
+                return None;
+            }
+            self.names_bytes = names_bytes;
+            self.places.insert(artifact.clone(), self.counts.len());
+            self.counts.push(ArtifactCounts::new(artifact));
+            Some(self.counts.len() - 1)
+        });
+        match at.and_then(|at| self.counts.get_mut(at)) {
+            Some(counts) => {
+                *counts.count_mut(record.outcome) += 1;
+                true
+            }
+            None => std::mem::replace(&mut self.uncounted, true),
+        }
+    }
+
     /// Items with `outcome`.
     pub(super) fn total(&self, outcome: Outcome) -> u64 {
         self.counts.iter().map(|counts| counts.count(outcome)).sum()
@@ -296,6 +321,11 @@ pub(super) fn content_fault(fault: &ContentFault, name: &str, findings: &mut Fin
             );
             findings.add(&rules::LIMITS_EXCEEDED, Some(name), found);
         }
+        ContentFault::Directory => findings.add(
+            &rules::DIRECTORY_MALFORMED,
+            Some(name),
+            "The list of members says something else of this member than the member itself.",
+        ),
         ContentFault::Frame(what) => findings.add(
             &rules::MEMBER_MALFORMED,
             Some(name),

@@ -6,8 +6,9 @@ use holdfast_schemas::container::ZipTime;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::json::read_record;
 use holdfast_schemas::seal::{SEAL_FORMAT, SEAL_MEMBER, SealStatement};
+use holdfast_schemas::ssh_key::PublicKey;
 
-use super::container::Layout;
+use super::container::{Layout, ORDER_FILES};
 use super::findings::Findings;
 use super::payload::FileDigests;
 use super::records::Tally;
@@ -29,6 +30,11 @@ impl ReadSeal {
     /// What they say.
     pub(super) fn statement(&self) -> &SealStatement {
         &self.statement
+    }
+
+    /// The collector's key, which the statement announces first.
+    pub(super) fn collector(&self) -> Option<PublicKey> {
+        self.statement.signers.first()?.key().ok()
     }
 
     /// The package id.
@@ -119,13 +125,30 @@ pub(super) fn check(
     }
 }
 
+/// Compares the order that the statement names with the one in the package; `found` is the digest of that one.
+pub(super) fn check_order(
+    statement: &SealStatement,
+    layout: &Layout,
+    found: Option<Sha256Digest>,
+    findings: &mut Findings,
+) {
+    let named = statement.order.as_ref().map(|order| order.sha256);
+    let member = layout.tail_member(ORDER_FILES[0]);
+    // An order that is there and could not be read has been told already.
+    let unread = member.is_some() && found.is_none();
+    if !unread && named != found {
+        let found = "The order in the package is not the one that the seal names.";
+        findings.add(&rules::IDENTITY_DIFFERS, Some(ORDER_FILES[0]), found);
+    }
+}
+
 fn check_collection(
     statement: &SealStatement,
     tally: &Tally,
     collection: &Collection,
     findings: &mut Findings,
 ) {
-    if tally.complete && collection.counts != tally.counts {
+    if tally.complete && !tally.uncounted && collection.counts != tally.counts {
         findings.add(
             &rules::COUNTS_DIFFER,
             Some("collection.json"),

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use holdfast_schemas::bag::{BAGIT_TXT, BagInfo, TAG_MANIFEST, parse_manifest_line};
 use holdfast_schemas::collection::{Collection, FORMAT};
 use holdfast_schemas::digest::Sha256Digest;
-use holdfast_schemas::json::{read_record, read_value};
+use holdfast_schemas::json::read_record;
 use holdfast_schemas::seal::SealStatement;
 
 use super::container::Layout;
@@ -130,6 +130,10 @@ pub(super) fn read_collection(bytes: &[u8], findings: &mut Findings) -> Option<C
         return None;
     }
     match read_record::<Collection>(bytes) {
+        Ok(collection) if collection.format != FORMAT => {
+            findings.add(&rules::RECORD_MALFORMED, Some(NAME), "This record names no format of a package.");
+            None
+        }
         Ok(collection) => {
             if let Err(error) = collection.check() {
                 findings.add(
@@ -153,9 +157,15 @@ pub(super) fn read_collection(bytes: &[u8], findings: &mut Findings) -> Option<C
 
 /// Whether a record names a format of the same family with another version.
 pub(super) fn is_other_version(bytes: &[u8], known: &str) -> bool {
+    /// Of a record this alone, whatever else it holds; nothing else is kept.
+    #[derive(serde::Deserialize)]
+    struct Named {
+        format: String,
+    }
     let family = known.split('/').next().unwrap_or(known);
-    let format = read_value(bytes).ok().and_then(|value| value.get("format")?.as_str().map(str::to_owned));
-    format.is_some_and(|format| format != known && format.split('/').next() == Some(family))
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    let named = is_object.then(|| serde_json::from_slice::<Named>(bytes).ok()).flatten();
+    named.is_some_and(|Named { format }| format != known && format.split('/').next() == Some(family))
 }
 
 /// Compares the bag's two texts with what they must say.

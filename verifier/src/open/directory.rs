@@ -84,7 +84,7 @@ impl<'e> DirectoryWalk<'e> {
             let cut_off = ContainerError::Form(holdfast_schemas::container::Structure::CentralEntry);
             return if rest == 0 { Ok(None) } else { Err(WalkError::Form(cut_off)) };
         }
-        if self.window.len() - self.at < MAX_ENTRY {
+        if self.window.len() - self.at < MAX_ENTRY && self.next < self.end {
             self.refill().map_err(WalkError::Read)?;
         }
         let rest = self.window.get(self.at..).unwrap_or_default();

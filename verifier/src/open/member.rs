@@ -4,20 +4,24 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use holdfast_schemas::container::Method;
+use holdfast_schemas::container::{LOCAL_FIXED, MemberHeader, Method};
 use holdfast_schemas::digest::Sha256Digest;
 use sha2::{Digest, Sha256};
 
 use super::{Entry, Evidence, MAX_LINE};
 
 const WINDOW: usize = 128 * 1024;
+/// Largest local header: fixed part, name and extra fields at their limits.
+const MAX_LOCAL: usize = LOCAL_FIXED + 2 * u16::MAX as usize;
 
 /// What is wrong with a member's bytes.
 #[derive(Debug)]
 pub(crate) enum ContentFault {
     /// The file could not be read.
     Read(io::Error),
-    /// The local header or data descriptor is not the rendering of the directory entry.
+    /// The local header is in its one form and says something else than the directory entry.
+    Directory,
+    /// The local header is not in its one form, or the data descriptor not the rendering of the directory entry.
     Frame(&'static str),
     /// The stream, its size or its CRC-32 is not what was stated.
     Content(&'static str),
@@ -54,7 +58,7 @@ impl<'e> MemberReader<'e> {
         let expected = entry.local_header();
         let found = evidence.range(entry.offset, expected.len()).map_err(ContentFault::Read)?;
         if found != expected {
-            return Err(ContentFault::Frame("its local header differs from its directory entry"));
+            return Err(header_fault(evidence, entry));
         }
         let deflated = entry.header.method == Method::Deflated;
         Ok(Self {
@@ -152,6 +156,15 @@ impl<'e> MemberReader<'e> {
             }
         }
         Ok(0)
+    }
+}
+
+/// Tells a local header that contradicts the directory from one that no writer emits.
+fn header_fault(evidence: &dyn Evidence, entry: &Entry) -> ContentFault {
+    match evidence.range(entry.offset, MAX_LOCAL) {
+        Ok(bytes) if MemberHeader::parse_local(&bytes).is_ok() => ContentFault::Directory,
+        Ok(_) => ContentFault::Frame("its local header is not in its one form"),
+        Err(error) => ContentFault::Read(error),
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) use member::{ContentFault, LineFault, Lines, MemberReader, MemberTota
 
 /// Longest line of a record file or manifest.
 pub(crate) const MAX_LINE: usize = 1 << 20;
-/// Largest tag file that is read whole, and largest statement.
-pub(crate) const MAX_WHOLE: u64 = 16 << 20;
+/// Largest tag file that is read whole.
+pub(crate) const MAX_WHOLE: u64 = 4 << 20;
 
 /// Bytes that can be read at any offset, by several threads at once.
 pub trait Evidence: Sync {
