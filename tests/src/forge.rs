@@ -4,6 +4,7 @@
 
 mod ledger;
 mod signing;
+mod specimen;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -28,6 +29,7 @@ use crate::Authority;
 
 pub use ledger::Ledger;
 pub use signing::{public_key, sign, stolen_key, stranger, token};
+pub use specimen::{Random, Specimen, judge};
 
 /// A package in pieces.
 #[derive(Clone)]

@@ -10,11 +10,14 @@ use holdfast_schemas::digest::Sha256Digest;
 use sha2::{Digest, Sha256};
 
 use super::container::Layout;
-use crate::open::{ContentFault, DirectoryWalk, Entry, Evidence, MemberReader, MemberTotals};
+use crate::open::{ContentFault, DirectoryWalk, Entry, Evidence, MemberReader, MemberTotals, Scratch};
 
-/// A batch ends with this many members or bytes of the archive.
+/// A batch ends with this many members, bytes of their names or bytes of the archive.
 const BATCH_MEMBERS: usize = 256;
+const BATCH_NAMES: usize = 64 * 1024;
 const BATCH_BYTES: u64 = 1 << 20;
+/// Most threads that inflate. Each may take 1.5 MiB, buffers and batches together.
+const MOST_THREADS: usize = 16;
 /// Batches under way at once for each thread.
 const WINDOW: usize = 8;
 /// A payload smaller than this is read on one thread: starting more costs more.
@@ -44,11 +47,13 @@ pub(super) fn read_all(
     threads: usize,
     mut each: impl FnMut(Read),
 ) -> io::Result<FileDigests> {
+    let threads = threads.min(MOST_THREADS);
     if threads < 2 || evidence.len() < SMALL {
         let mut walk = DirectoryWalk::new(evidence, &layout.directory);
+        let mut spare = None;
         for _ in 0..layout.payload {
             let Some(entry) = walk.next_entry()? else { break };
-            each(read(evidence, layout, &entry));
+            each(read(evidence, layout, &entry, &mut spare));
         }
         return hash_file(evidence, layout.prefix_len());
     }
@@ -63,8 +68,9 @@ pub(super) fn read_all(
         for _ in 0..threads {
             let (queue, results) = (job_queue.clone(), results.clone());
             scope.spawn(move || {
+                let mut spare = None;
                 for (number, batch) in queue {
-                    let done = batch.iter().map(|entry| read(evidence, layout, entry)).collect();
+                    let done = batch.iter().map(|entry| read(evidence, layout, entry, &mut spare)).collect();
                     if results.send((number, done)).is_err() {
                         return;
                     }
@@ -95,24 +101,32 @@ fn produce(
     permits: &crossbeam_channel::Sender<()>,
 ) -> io::Result<()> {
     let mut walk = DirectoryWalk::new(evidence, &layout.directory);
-    let (mut batch, mut bytes, mut number) = (Vec::new(), 0, 0);
+    let (mut batch, mut bytes, mut names, mut number) = (Vec::new(), 0_u64, 0, 0);
     for position in 1..=layout.payload {
         let Some(entry) = walk.next_entry()? else { break };
-        bytes += entry.sizes.compressed;
+        bytes = bytes.saturating_add(entry.sizes.compressed);
+        names += entry.header.name.len();
         batch.push(entry);
-        if batch.len() == BATCH_MEMBERS || bytes >= BATCH_BYTES || position == layout.payload {
+        let is_full = batch.len() == BATCH_MEMBERS || names >= BATCH_NAMES || bytes >= BATCH_BYTES;
+        if is_full || position == layout.payload {
             let full = std::mem::take(&mut batch);
             if permits.send(()).is_err() || jobs.send((number, full)).is_err() {
                 break;
             }
-            (bytes, number) = (0, number + 1);
+            (bytes, names, number) = (0, 0, number + 1);
         }
     }
     Ok(())
 }
 
-fn read(evidence: &dyn Evidence, layout: &Layout, entry: &Entry) -> Read {
-    let content = MemberReader::open(evidence, entry).and_then(MemberReader::finish);
+/// Reads a member; `spare` holds buffers from one to the next.
+fn read(evidence: &dyn Evidence, layout: &Layout, entry: &Entry, spare: &mut Option<Scratch>) -> Read {
+    let content = MemberReader::open_with(evidence, entry, spare.take().unwrap_or_default());
+    let content = content.and_then(|reader| {
+        let (totals, scratch) = reader.finish_with();
+        *spare = Some(scratch);
+        totals
+    });
     Read { name: entry.name_below(&layout.folder).to_owned(), content }
 }
 

@@ -2,6 +2,7 @@
 //! is longer or other than its sizes and CRC-32 say.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use holdfast_schemas::container::{LOCAL_FIXED, MemberHeader, Method};
@@ -36,15 +37,32 @@ pub(crate) struct MemberTotals {
     pub sha256: Sha256Digest,
 }
 
+/// Buffers that go from one member to the next: with many small members, making them anew would cost most of the time.
+pub(crate) struct Scratch {
+    window: Vec<u8>,
+    content: Vec<u8>,
+    inflate: Decompress,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { window: vec![0; WINDOW], content: vec![0; WINDOW], inflate: Decompress::new(false) }
+    }
+}
+
 /// Reads one member's content.
 pub(crate) struct MemberReader<'e> {
     evidence: &'e dyn Evidence,
     entry: Entry,
+    scratch: Scratch,
+    /// Where the window's unread content begins and ends; behind its end the descriptor may stand.
+    unread: Range<usize>,
+    /// How much of the window is filled.
+    filled: usize,
+    /// Offset of the first byte behind the window.
     next: u64,
+    /// Compressed bytes behind the window.
     compressed_left: u64,
-    inflate: Option<Decompress>,
-    window: Vec<u8>,
-    at: usize,
     hasher: Sha256,
     crc: crc32fast::Hasher,
     size: u64,
@@ -55,19 +73,34 @@ pub(crate) struct MemberReader<'e> {
 impl<'e> MemberReader<'e> {
     /// Checks the local header and stands at the first byte of content.
     pub(crate) fn open(evidence: &'e dyn Evidence, entry: &Entry) -> Result<Self, ContentFault> {
+        Self::open_with(evidence, entry, Scratch::default())
+    }
+
+    /// The same with buffers that served another member.
+    pub(crate) fn open_with(
+        evidence: &'e dyn Evidence,
+        entry: &Entry,
+        mut scratch: Scratch,
+    ) -> Result<Self, ContentFault> {
+        scratch.inflate.reset(false);
         let expected = entry.local_header();
-        let found = evidence.range(entry.offset, expected.len()).map_err(ContentFault::Read)?;
-        if found != expected {
+        // A small member is read at once, header and descriptor included.
+        let around = (expected.len() + entry.descriptor().len()) as u64;
+        let wanted = entry.sizes.compressed.saturating_add(around).min(WINDOW as u64);
+        let window = scratch.window.get_mut(..usize::try_from(wanted).unwrap_or(WINDOW)).unwrap_or_default();
+        let filled = evidence.read_at(window, entry.offset).map_err(ContentFault::Read)?;
+        if window.get(..expected.len().min(filled)) != Some(&expected) {
             return Err(header_fault(evidence, entry));
         }
-        let deflated = entry.header.method == Method::Deflated;
+        let in_window = entry.sizes.compressed.min((filled - expected.len()) as u64);
+        let end = expected.len() + usize::try_from(in_window).unwrap_or_default();
         Ok(Self {
             evidence,
-            next: entry.offset.saturating_add(expected.len() as u64),
-            compressed_left: entry.sizes.compressed,
-            inflate: deflated.then(|| Decompress::new(false)),
-            window: Vec::new(),
-            at: 0,
+            scratch,
+            unread: expected.len()..end,
+            filled,
+            next: entry.offset.saturating_add(filled as u64),
+            compressed_left: entry.sizes.compressed - in_window,
             hasher: Sha256::new(),
             crc: crc32fast::Hasher::new(),
             size: 0,
@@ -78,31 +111,59 @@ impl<'e> MemberReader<'e> {
     }
 
     /// Reads what is left, then checks stream end, size, CRC-32 and descriptor.
-    pub(crate) fn finish(mut self) -> Result<MemberTotals, ContentFault> {
-        let mut rest = vec![0; WINDOW];
-        while self.read(&mut rest).map_err(ContentFault::Read)? > 0 {}
-        if let Some(fault) = self.fault {
+    pub(crate) fn finish(self) -> Result<MemberTotals, ContentFault> {
+        self.finish_with().0
+    }
+
+    /// The same, and gives the buffers back.
+    pub(crate) fn finish_with(mut self) -> (Result<MemberTotals, ContentFault>, Scratch) {
+        let mut rest = std::mem::take(&mut self.scratch.content);
+        while self.read(&mut rest).is_ok_and(|made| made > 0) {}
+        self.scratch.content = rest;
+        let faultless = self.check_descriptor().and_then(|()| self.check_totals());
+        let totals = faultless.map(|()| MemberTotals { size: self.size, sha256: self.hasher.into() });
+        (totals, self.scratch)
+    }
+
+    /// Before its content: where descriptor and directory say different things, either may be what was changed.
+    fn check_descriptor(&mut self) -> Result<(), ContentFault> {
+        if let Some(ContentFault::Read(_)) = &self.fault {
+            return self.fault.take().map_or(Ok(()), Err);
+        }
+        let expected = self.entry.descriptor();
+        let header_len = self.entry.local_header().len() as u64;
+        let place = self.entry.offset.saturating_add(header_len).saturating_add(self.entry.sizes.compressed);
+        let whole_in_window = self.compressed_left == 0 && self.unread.end + expected.len() <= self.filled;
+        let is_equal = if whole_in_window {
+            self.scratch.window.get(self.unread.end..self.unread.end + expected.len()) == Some(&expected)
+        } else {
+            self.evidence.range(place, expected.len()).map_err(ContentFault::Read)? == expected
+        };
+        if is_equal {
+            Ok(())
+        } else {
+            Err(ContentFault::Frame("its data descriptor differs from its directory entry"))
+        }
+    }
+
+    fn check_totals(&mut self) -> Result<(), ContentFault> {
+        if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         if self.size != self.entry.sizes.size {
             return Err(ContentFault::Content("its content is shorter than stated"));
         }
-        if self.crc.finalize() != self.entry.sizes.crc32 {
+        if self.crc.clone().finalize() != self.entry.sizes.crc32 {
             return Err(ContentFault::Content("its content does not have the stated CRC-32"));
         }
-        let expected = self.entry.descriptor();
-        if self.evidence.range(self.next, expected.len()).map_err(ContentFault::Read)? != expected {
-            return Err(ContentFault::Frame("its data descriptor differs from its directory entry"));
-        }
-        Ok(MemberTotals { size: self.size, sha256: self.hasher.into() })
+        Ok(())
     }
 
     fn refill(&mut self) -> io::Result<()> {
-        let wanted = self.compressed_left.min(WINDOW as u64);
-        self.window.resize(usize::try_from(wanted).unwrap_or(WINDOW), 0);
-        let read = self.evidence.read_at(&mut self.window, self.next)?;
-        self.window.truncate(read);
-        self.at = 0;
+        let wanted = usize::try_from(self.compressed_left.min(WINDOW as u64)).unwrap_or(WINDOW);
+        let window = self.scratch.window.get_mut(..wanted).unwrap_or_default();
+        let read = self.evidence.read_at(window, self.next)?;
+        (self.unread, self.filled) = (0..read, read);
         self.next += read as u64;
         self.compressed_left -= read as u64;
         if read == 0 && wanted > 0 {
@@ -120,42 +181,51 @@ impl<'e> MemberReader<'e> {
     /// Some content into `out`; zero only when nothing more comes.
     fn advance(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while !self.ended {
-            if self.at == self.window.len() && self.compressed_left > 0 {
+            if self.unread.is_empty() && self.compressed_left > 0 {
                 self.refill()?;
                 continue;
             }
-            let input = self.window.get(self.at..).unwrap_or_default();
-            let Some(inflate) = &mut self.inflate else {
-                let taken = input.len().min(out.len());
-                if let (Some(to), Some(from)) = (out.get_mut(..taken), input.get(..taken)) {
-                    to.copy_from_slice(from);
-                }
-                self.at += taken;
-                self.ended = self.at == self.window.len() && self.compressed_left == 0;
-                return Ok(taken);
+            let made = match self.entry.header.method {
+                Method::Deflated => self.inflate(out),
+                Method::Stored => self.copy(out),
             };
-            let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
-            let status = inflate.decompress(input, out, FlushDecompress::None);
-            let taken = usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
-            let made = usize::try_from(inflate.total_out() - before_out).unwrap_or(usize::MAX);
-            self.at = self.at.saturating_add(taken).min(self.window.len());
-            let input_left = self.at < self.window.len() || self.compressed_left > 0;
-            match status {
-                Ok(Status::StreamEnd) if input_left => {
-                    self.end_with("bytes follow the end of its deflate stream")
-                }
-                Ok(Status::StreamEnd) => self.ended = true,
-                Ok(_) if made == 0 && taken == 0 && !input_left => {
-                    self.end_with("its deflate stream is cut off")
-                }
-                Ok(_) => {}
-                Err(_) => self.end_with("its deflate stream is broken"),
-            }
             if made > 0 {
                 return Ok(made);
             }
         }
         Ok(0)
+    }
+
+    fn copy(&mut self, out: &mut [u8]) -> usize {
+        let input = self.scratch.window.get(self.unread.clone()).unwrap_or_default();
+        let taken = input.len().min(out.len());
+        if let (Some(to), Some(from)) = (out.get_mut(..taken), input.get(..taken)) {
+            to.copy_from_slice(from);
+        }
+        self.unread.start += taken;
+        self.ended = self.unread.is_empty() && self.compressed_left == 0;
+        taken
+    }
+
+    fn inflate(&mut self, out: &mut [u8]) -> usize {
+        let Scratch { window, inflate, .. } = &mut self.scratch;
+        let input = window.get(self.unread.clone()).unwrap_or_default();
+        let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
+        let status = inflate.decompress(input, out, FlushDecompress::None);
+        let taken = usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
+        let made = usize::try_from(inflate.total_out() - before_out).unwrap_or(usize::MAX);
+        self.unread.start = self.unread.start.saturating_add(taken).min(self.unread.end);
+        let input_left = !self.unread.is_empty() || self.compressed_left > 0;
+        match status {
+            Ok(Status::StreamEnd) if input_left => {
+                self.end_with("bytes follow the end of its deflate stream")
+            }
+            Ok(Status::StreamEnd) => self.ended = true,
+            Ok(_) if made == 0 && taken == 0 && !input_left => self.end_with("its deflate stream is cut off"),
+            Ok(_) => {}
+            Err(_) => self.end_with("its deflate stream is broken"),
+        }
+        made
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 pub(crate) use directory::{DirectoryWalk, Entry, WalkError};
-pub(crate) use member::{ContentFault, LineFault, Lines, MemberReader, MemberTotals};
+pub(crate) use member::{ContentFault, LineFault, Lines, MemberReader, MemberTotals, Scratch};
 
 /// Longest line of a record file or manifest.
 pub(crate) const MAX_LINE: usize = 1 << 20;
