@@ -5,7 +5,7 @@
 //! the exact path always stands in the item record.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::digest::Sha256Digest;
 
@@ -157,14 +157,21 @@ pub struct NameSet {
 impl NameSet {
     /// Adds `name` unless it collides.
     pub fn insert(&mut self, name: &str) -> Collision {
-        let folded = name.to_ascii_lowercase();
-        let file = self.hasher.hash_one(folded.as_bytes());
+        // One pass gives the hashes of the name and of every folder it stands in.
+        let mut hasher = self.hasher.build_hasher();
+        let mut folders = Vec::new();
+        for byte in name.bytes() {
+            if byte == b'/' {
+                folders.push(hasher.finish());
+            }
+            hasher.write_u8(byte.to_ascii_lowercase());
+        }
+        let file = hasher.finish();
         if self.files.contains(&file) || self.folders.contains(&file) {
             return Collision::Suspected;
         }
         let mut parents = Vec::new();
-        for (slash, _) in folded.rmatch_indices('/') {
-            let folder = self.hasher.hash_one(&folded.as_bytes()[..slash]);
+        for folder in folders.into_iter().rev() {
             // A known folder's own parents are known as well.
             if self.folders.contains(&folder) {
                 break;

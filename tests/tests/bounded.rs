@@ -27,8 +27,8 @@ use holdfast_tests::{Capture, Captured, programs, workplace};
 
 /// Memory that the verifier may have, whatever it reads.
 const BOUND_MIB: usize = 64;
-/// Memory that it may have besides for each core: stacks, windows of reading and inflating, batches under way.
-const EACH_CORE_MIB: usize = 16;
+/// Memory that it may have besides for each core: a stack, and batches under way. The kernel counts a stack as a whole.
+const EACH_CORE_MIB: usize = 4;
 
 /// A real package by the real agent, to be made large.
 struct Seed {
@@ -202,6 +202,20 @@ fn tag_files_made_to_be_held_whole_are_refused_within_the_bound() {
             );
         }
     }
+}
+
+#[test]
+fn a_collection_whose_lists_are_endless_is_judged_within_the_bound() {
+    let seed = Seed::collect();
+    let mut package = seed.package();
+    package.edit_collection(|collection| collection.recipients = vec![String::new(); 1 << 20]);
+    // Written with spaces, as the agent does, it is not accepted for being the record's own rendering.
+    let spaced = [b" ", package.member("collection.json").content()].concat();
+    package.member("collection.json").write(&spaced);
+    package.mend_tag_manifest();
+    package.seal(&seed.insider(), |_| {});
+    let report = seed.judge("a million recipients", &package, None);
+    assert!(matches!(report.headline, Verdict::VerifiedWithExceptions | Verdict::CannotDetermine));
 }
 
 #[test]

@@ -141,7 +141,12 @@ fn open_ledger(package: &Path, named: Option<&Path>) -> Result<Option<File>, Fai
     let mut beside = package.as_os_str().to_owned();
     beside.push(".custody.jsonl");
     let path = named.map_or_else(|| PathBuf::from(beside), Path::to_owned);
-    match File::open(&path) {
+    // A pipe would be waited for without end.
+    let regular = std::fs::metadata(&path).and_then(|found| match found.is_file() {
+        true => File::open(&path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    });
+    match regular {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
         Err(error) => Err(Failure {

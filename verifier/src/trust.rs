@@ -32,7 +32,8 @@ impl Trust {
         let mut problems = Vec::new();
         let mut read = |name: &str| match read_bounded(&folder.join(name)) {
             Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // A link that leads nowhere is a file that is missing, not one that was never meant.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.join(name).symlink_metadata().is_err() => None,
             Err(error) => {
                 problems.push(format!("{name}: {error}"));
                 None
@@ -70,7 +71,11 @@ impl Trust {
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    if std::fs::metadata(path)?.len() > MAX_FILE {
+    let found = std::fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    if found.len() > MAX_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
     }
     std::fs::read(path)

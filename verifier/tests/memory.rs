@@ -41,11 +41,9 @@ fn measure(package: &Path) -> (Report, u64) {
 
 #[test]
 fn a_hundred_thousand_members_fit_the_stated_memory() {
-    let names: Vec<String> = (0..100_000).map(|n| format!("/var/spool/{}/{n}", n / 1_000)).collect();
-    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, name.as_bytes())).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("{FOLDER}.zip"));
-    fs::write(&path, Story::of(&files).package()).unwrap();
+    fs::write(&path, small_files().package()).unwrap();
     let (report, peak) = measure(&path);
     let found: Vec<&str> = report.findings.iter().map(|finding| finding.code.as_str()).collect();
     assert!(found.contains(&"integrity.payload_matches"), "{found:?}");
@@ -83,12 +81,13 @@ fn bombs_of_every_kind_fit_the_stated_memory() {
     }
 }
 
-/// For measuring by hand: `HOLDFAST_BENCH=/tmp/x.zip cargo test --release --test memory -- --ignored` writes a package of
-/// 400 MB of log lines in 200 files.
+/// For measuring by hand: `HOLDFAST_BENCH=/tmp/x cargo test --test memory -- --ignored` writes `/tmp/x.logs.zip` with
+/// 400 MB of log lines in 200 files, and `/tmp/x.small.zip` with 100,000 small files.
 #[test]
-#[ignore = "writes a large file for measuring by hand"]
-fn write_a_large_package() {
-    let Some(path) = std::env::var_os("HOLDFAST_BENCH") else { return };
+#[ignore = "writes large files for measuring by hand"]
+fn write_large_packages() {
+    let Some(path) = std::env::var("HOLDFAST_BENCH").ok() else { return };
+    fs::write(format!("{path}.small.zip"), small_files().package()).unwrap();
     let mut state = 1u32;
     let mut line = |n: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -100,5 +99,11 @@ fn write_a_large_package() {
     let names: Vec<String> = (0..200).map(|n| format!("/var/log/auth.log.{n}")).collect();
     let files: Vec<(&str, &[u8])> =
         names.iter().zip(&contents).map(|(name, content)| (&**name, &**content)).collect();
-    fs::write(path, Story::of(&files).package()).unwrap();
+    fs::write(format!("{path}.logs.zip"), Story::of(&files).package()).unwrap();
+}
+
+fn small_files() -> Story {
+    let names: Vec<String> = (0..100_000).map(|n| format!("/var/spool/{}/{n}", n / 1_000)).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, name.as_bytes())).collect();
+    Story::of(&files)
 }

@@ -146,9 +146,8 @@ fn check_name(
     if check_member_name(&layout.folder).is_err() || check_member_name(below).is_err() {
         findings.add(&rules::NAME_FORBIDDEN, Some(name), "This member has a name that no package may hold.");
     }
-    // Bounded: past this many, more suspects change nothing; an endless name is told already.
-    let is_bounded = suspects.len() < 1_000 && name.len() <= 2 * MAX_NAME;
-    if names.insert(name) == Collision::Suspected && is_bounded {
+    // Bounded: an endless name is told already, and past this many suspects more change nothing.
+    if name.len() <= 2 * MAX_NAME && names.insert(name) == Collision::Suspected && suspects.len() < 1_000 {
         suspects.insert(name.to_ascii_lowercase());
     }
 }

@@ -2,6 +2,7 @@
 //! only counted.
 
 use std::collections::HashMap;
+use std::io;
 
 use holdfast_schemas::report::{Axis, Finding, Status};
 use holdfast_schemas::text::for_people;
@@ -18,6 +19,7 @@ const LONGEST: usize = 4_000;
 pub(super) struct Findings {
     list: Vec<Finding>,
     counts: HashMap<&'static str, u64>,
+    unreadable: Option<io::Error>,
 }
 
 impl Findings {
@@ -47,6 +49,16 @@ impl Findings {
                 does_not_show: rule.does_not_show.to_owned(),
             });
         }
+    }
+
+    /// Notes that part of the file could not be read. That is the machine's failure, never a finding.
+    pub(super) fn unreadable(&mut self, error: &io::Error) {
+        self.unreadable.get_or_insert_with(|| io::Error::new(error.kind(), error.to_string()));
+    }
+
+    /// The first read error, which leaves nothing to be judged.
+    pub(super) fn take_unreadable(&mut self) -> Option<io::Error> {
+        self.unreadable.take()
     }
 
     /// Whether anything on `axis` is worse than good.

@@ -70,7 +70,10 @@ pub fn verify(evidence: &dyn Evidence, name: &str, mut context: Context<'_>) -> 
             );
         }
     }
-    Ok(report(name, evidence.len(), &context, supplied, findings, &outcome))
+    match findings.take_unreadable() {
+        Some(error) => Err(error),
+        None => Ok(report(name, evidence.len(), &context, supplied, findings, &outcome)),
+    }
 }
 
 /// What checking brought to light beside findings.
@@ -168,7 +171,7 @@ fn check_proofs(
         );
         let file =
             |name: &str, findings: &mut Findings| read_whole(evidence, layout, name, MAX_PROOF, findings);
-        signatures = signer::check_signatures(seal, file, findings);
+        signatures = signer::check_signatures(seal, |name| layout.tail_member(name).is_some(), file, findings);
         let announced = seal.statement().signers.len();
         let signature_files = layout.tail.iter().filter(|entry| {
             entry.header.name.ends_with(".sig") && entry.name_below(&layout.folder).starts_with("seal/")
@@ -190,11 +193,13 @@ fn check_proofs(
             findings,
         );
     }
-    let at = match outcome.proven.or(context.at) {
-        Some(time) => JudgedAt::Proven(time),
-        None => JudgedAt::Now(context.now),
+    let at = match (outcome.proven, context.at) {
+        (Some(time), _) => JudgedAt::Proven(time),
+        (None, Some(time)) => JudgedAt::Asked(time),
+        (None, None) => JudgedAt::Now(context.now),
     };
-    outcome.principal = signer::check_trust(&signatures, context.trust, at, findings);
+    let named = outcome.collection.as_ref().and_then(|collection| collection.examiner.principal.as_deref());
+    outcome.principal = signer::check_trust(&signatures, context.trust, at, named, findings);
     let collector = outcome.seal.as_ref().and_then(ReadSeal::collector);
     let package = custody::Package {
         id: outcome.seal.as_ref().map(ReadSeal::package_id),
@@ -271,7 +276,7 @@ fn claims(seal: &ReadSeal, collection: &Collection) -> Claims {
     let examiner = &collection.examiner;
     let statement = seal.statement();
     Claims {
-        collection_id: collection.collection_id.clone(),
+        collection_id: for_people(&collection.collection_id),
         case: collection.case.as_deref().map(for_people),
         host: collection.host.name.as_deref().map(for_people),
         examiner: examiner.name.as_deref().or(examiner.principal.as_deref()).map(for_people),

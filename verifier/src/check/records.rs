@@ -20,6 +20,9 @@ use crate::open::{ContentFault, LineFault, Lines};
 const MAX_ARTIFACTS: usize = 10_000;
 const MAX_ARTIFACT_NAMES: usize = 4 << 20;
 
+/// Lines that cannot be read, after which no more are: the verdict is settled, and a small file can hold very many.
+const MAX_BAD_LINES: u64 = 1_000;
+
 /// What the records say, as far as they could be read.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -45,6 +48,7 @@ pub(super) struct InStep<'e> {
     manifest: Side<'e, (Sha256Digest, String)>,
     items: Side<'e, ItemRecord>,
     tally: Tally,
+    bad_lines: u64,
 }
 
 /// One of the two files: its lines, and those that were read ahead.
@@ -68,6 +72,7 @@ impl<'e> InStep<'e> {
             manifest: Side { lines: manifest, ahead: VecDeque::new() },
             items: Side { lines: items, ahead: VecDeque::new() },
             tally,
+            bad_lines: 0,
         }
     }
 
@@ -149,7 +154,7 @@ impl<'e> InStep<'e> {
     }
 
     fn read_manifest_line(&mut self, findings: &mut Findings) -> bool {
-        let Some(lines) = &mut self.manifest.lines else { return false };
+        let Some(lines) = self.manifest.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else { return false };
         let parsed = match lines.next_line() {
             Ok(None) => return false,
             Ok(Some(line)) => std::str::from_utf8(line).ok().and_then(parse_manifest_line),
@@ -158,6 +163,7 @@ impl<'e> InStep<'e> {
         match parsed {
             Some((digest, name)) => self.manifest.ahead.push_back((digest, name.to_owned())),
             None => {
+                self.bad_lines += 1;
                 let found = "A line of this list is not in its one form.";
                 findings.add(&rules::MANIFEST_MALFORMED, Some("manifest-sha256.txt"), found);
             }
@@ -182,7 +188,7 @@ impl<'e> InStep<'e> {
 
     /// Reads one record; those without a member are only counted. False at the end.
     fn read_item(&mut self, findings: &mut Findings) -> bool {
-        let Some(lines) = &mut self.items.lines else { return false };
+        let Some(lines) = self.items.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else { return false };
         let number = self.tally.items_root.leaves() + 1;
         let place = || format!("items.jsonl, line {number}");
         let record = match lines.next_line() {
@@ -200,6 +206,7 @@ impl<'e> InStep<'e> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
+                self.bad_lines += 1;
                 self.tally.complete = false;
                 findings.add(
                     &rules::RECORD_MALFORMED,
@@ -265,8 +272,8 @@ impl Tally {
 
 /// Reads the acquisition log: form and sequence. Its digest, where the member is sound.
 pub(super) fn check_actions(mut lines: Lines<'_>, findings: &mut Findings) -> Option<Sha256Digest> {
-    let mut number = 0;
-    loop {
+    let (mut number, mut bad_lines) = (0, 0);
+    while bad_lines < MAX_BAD_LINES {
         let place = format!("actions.jsonl, line {}", number + 1);
         match lines.next_line() {
             Ok(None) => break,
@@ -278,6 +285,7 @@ pub(super) fn check_actions(mut lines: Lines<'_>, findings: &mut Findings) -> Op
                     "Actions are not numbered one after the other.",
                 ),
                 Err(error) => {
+                    bad_lines += 1;
                     findings.add(
                         &rules::RECORD_MALFORMED,
                         Some(&place),
@@ -315,12 +323,7 @@ fn finish_lines(lines: Option<Lines<'_>>, name: &str, findings: &mut Findings) -
 /// Tells what is wrong with a member's bytes.
 pub(super) fn content_fault(fault: &ContentFault, name: &str, findings: &mut Findings) {
     match fault {
-        ContentFault::Read(error) => {
-            let found = format!(
-                "This part of the file could not be read ({error}); try another copy or another reader."
-            );
-            findings.add(&rules::LIMITS_EXCEEDED, Some(name), found);
-        }
+        ContentFault::Read(error) => findings.unreadable(error),
         ContentFault::Directory => findings.add(
             &rules::DIRECTORY_MALFORMED,
             Some(name),

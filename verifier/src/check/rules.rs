@@ -123,6 +123,7 @@ rules! {
     REVOKED_KEY = "signer.revoked_key", Signer, Bad, TRUST;
     OUTSIDE_VALIDITY = "signer.key_outside_validity", Signer, Bad, TRUST;
     NOT_FOR_SEALS = "signer.key_not_for_seals", Signer, Bad, TRUST;
+    OTHER_PRINCIPAL = "signer.other_principal", Signer, Exception, TRUST;
     TRUSTED = "signer.trusted", Signer, Good, TRUST;
     TOKEN_ABSENT = "time.token_absent", Time, Exception, TOKEN;
     NO_ROOTS = "time.no_roots", Time, Unknown, TOKEN;
@@ -161,7 +162,9 @@ mod tests {
         let rows = specification.lines().filter_map(|line| {
             let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
             let code = cells.next()?.trim_end_matches('`').to_owned();
-            Some((code, cells.next()?.to_owned(), cells.next()?.to_owned()))
+            let axis = cells.next()?.to_owned();
+            // What stands behind the status says when it is another one.
+            Some((code, axis, cells.next()?.split(' ').next()?.to_owned()))
         });
         let told: Vec<_> = rows
             .filter(|(code, axis, _)| {

@@ -16,10 +16,19 @@ use crate::trust::Trust;
 /// By which time keys are judged.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum JudgedAt {
-    /// A trusted timestamp, or the time that the verifier's user names.
+    /// A trusted timestamp.
     Proven(UtcTime),
+    /// The time that the verifier's user names, which proves nothing.
+    Asked(UtcTime),
     /// The verifier's clock, since nothing proves when the package was sealed.
     Now(UtcTime),
+}
+
+impl JudgedAt {
+    fn time(self) -> UtcTime {
+        let (Self::Proven(time) | Self::Asked(time) | Self::Now(time)) = self;
+        time
+    }
 }
 
 /// What the signatures come to.
@@ -38,6 +47,7 @@ pub(super) struct Signatures {
 /// Verifies every announced signature; `file` gives a member's bytes.
 pub(super) fn check_signatures(
     seal: &ReadSeal,
+    is_there: impl Fn(&str) -> bool,
     mut file: impl FnMut(&str, &mut Findings) -> Option<Vec<u8>>,
     findings: &mut Findings,
 ) -> Signatures {
@@ -46,16 +56,20 @@ pub(super) fn check_signatures(
         let member = signature_member(signer.role);
         signatures.examiner_announced |= signer.role == Role::Examiner;
         let Some(bytes) = file(&member, findings) else {
-            let found =
-                format!("The seal announces a signature by the {}, and it is not there.", signer.role);
-            findings.add(&rules::SIGNATURE_ABSENT, Some(&member), found);
+            // What is there and cannot be read has been told.
+            if !is_there(&member) {
+                let found =
+                    format!("The seal announces a signature by the {}, and it is not there.", signer.role);
+                findings.add(&rules::SIGNATURE_ABSENT, Some(&member), found);
+            }
             continue;
         };
         let verified = verify(seal, &bytes, signer.key().ok(), signer.role, findings);
         match signer.role {
             Role::Collector => {
+                // A timestamp over a signature that does not hold proves nothing of this package.
+                signatures.collector_file = verified.is_some().then_some(bytes);
                 signatures.collector = verified;
-                signatures.collector_file = Some(bytes);
             }
             Role::Examiner => signatures.examiner = verified,
         }
@@ -113,6 +127,7 @@ pub(super) fn check_trust(
     signatures: &Signatures,
     trust: Option<&Trust>,
     at: JudgedAt,
+    named: Option<&str>,
     findings: &mut Findings,
 ) -> Option<String> {
     let Some(trust) = trust else {
@@ -143,12 +158,21 @@ pub(super) fn check_trust(
         }
         return None;
     };
-    judge(examiner, trust, at, findings)
+    let principal = judge(examiner, trust, at, findings);
+    if let (Some(principal), Some(named)) = (&principal, named)
+        && let Some(list) = &trust.allowed_signers
+        && !matches!(list.lookup_as(named, examiner, NAMESPACE_SEAL, at.time()), Standing::Good { .. })
+    {
+        let found = format!("The package names {named} as its examiner, and the key belongs to {principal}.");
+        findings.add(&rules::OTHER_PRINCIPAL, Some(&examiner.fingerprint()), found);
+    }
+    principal
 }
 
 fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) -> Option<String> {
     let (time, status, clause) = match at {
-        JudgedAt::Proven(time) => (time, Status::Bad, "the package was sealed outside that time"),
+        JudgedAt::Proven(time) => (time, Status::Bad, "the earliest proof of the package is of another time"),
+        JudgedAt::Asked(time) => (time, Status::Bad, "the time that --at names is another"),
         JudgedAt::Now(time) => {
             (time, Status::Unknown, "nothing proves that the package was sealed within that time")
         }
@@ -162,7 +186,13 @@ fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) 
     match standing {
         Standing::Good { principal } => {
             let found = format!("The seal was signed with a key that the trust folder lists as {principal}.");
-            findings.add(&rules::TRUSTED, subject, found);
+            if let JudgedAt::Asked(time) = at {
+                let time = time.for_people();
+                let found = format!("{found} Nothing proves when; the key was judged at {time} because --at says so.");
+                findings.add_as(&rules::TRUSTED, Status::Exception, subject, found);
+            } else {
+                findings.add(&rules::TRUSTED, subject, found);
+            }
             return Some(principal);
         }
         Standing::UnknownKey => {

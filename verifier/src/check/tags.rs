@@ -13,7 +13,10 @@ use super::container::Layout;
 use super::findings::Findings;
 use super::records::content_fault;
 use super::rules;
-use crate::open::{Evidence, MAX_WHOLE, MemberReader};
+use crate::open::{Evidence, MemberReader};
+
+/// Largest tag manifest: it lists nine files with short names. Lines made short would take fifty times their size.
+const MAX_TAG_MANIFEST: u64 = 64 << 10;
 
 /// Reads a member of the tail whole, checks its frame and content, and returns its bytes.
 pub(super) fn read_whole(
@@ -69,7 +72,7 @@ pub(super) fn check_manifest(
     digests: &TagDigests,
     findings: &mut Findings,
 ) -> Option<Sha256Digest> {
-    let bytes = read_whole(evidence, layout, TAG_MANIFEST, MAX_WHOLE, findings)?;
+    let bytes = read_whole(evidence, layout, TAG_MANIFEST, MAX_TAG_MANIFEST, findings)?;
     let text = String::from_utf8_lossy(&bytes);
     let expected: Vec<&str> = layout
         .tail

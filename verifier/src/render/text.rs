@@ -7,7 +7,7 @@ use holdfast_schemas::report::{Axis, Finding, Report, Status, Verdict};
 
 use crate::check::headline_sentence;
 
-const WIDTH: usize = 96;
+const WIDTH: usize = 79;
 
 /// Renders a report.
 pub(crate) fn render(report: &Report) -> String {
