@@ -182,7 +182,7 @@ fn members_with_the_longest_names_a_zip_can_hold_are_refused_within_the_bound() 
 
 #[test]
 fn tag_files_made_to_be_held_whole_are_refused_within_the_bound() {
-    const LARGEST: usize = 4 << 20;
+    const LARGEST: usize = 1 << 20;
     let seed = Seed::collect();
     // Texts that take many times their own size once they are parsed into values.
     let lists: [(&str, &str); 3] =
@@ -208,14 +208,15 @@ fn tag_files_made_to_be_held_whole_are_refused_within_the_bound() {
 fn a_collection_whose_lists_are_endless_is_judged_within_the_bound() {
     let seed = Seed::collect();
     let mut package = seed.package();
-    package.edit_collection(|collection| collection.recipients = vec![String::new(); 1 << 20]);
+    package.edit_collection(|collection| collection.recipients = vec![String::new(); 340_000]);
     // Written with spaces, as the agent does, it is not accepted for being the record's own rendering.
     let spaced = [b" ", package.member("collection.json").content()].concat();
     package.member("collection.json").write(&spaced);
     package.mend_tag_manifest();
     package.seal(&seed.insider(), |_| {});
-    let report = seed.judge("a million recipients", &package, None);
-    assert!(matches!(report.headline, Verdict::VerifiedWithExceptions | Verdict::CannotDetermine));
+    let report = seed.judge("340,000 recipients", &package, None);
+    // Just small enough to be read whole.
+    assert_eq!(report.headline, Verdict::VerifiedWithExceptions);
 }
 
 #[test]

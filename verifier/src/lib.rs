@@ -3,11 +3,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::cast_possible_truncation))]
 
 mod check;
+#[cfg(not(target_family = "wasm"))]
 pub mod cli;
 mod open;
+#[cfg(not(target_family = "wasm"))]
 mod render;
 mod trust;
 
 pub use check::{Context, rules, verify};
-pub use open::{Evidence, FileEvidence};
+pub use open::Evidence;
+#[cfg(unix)]
+pub use open::FileEvidence;
 pub use trust::Trust;

@@ -33,7 +33,12 @@ impl Trust {
         let mut read = |name: &str| match read_bounded(&folder.join(name)) {
             Ok(bytes) => Some(bytes),
             // A link that leads nowhere is a file that is missing, not one that was never meant.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.join(name).symlink_metadata().is_err() => None,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && folder.join(name).symlink_metadata().is_err() =>
+            {
+                None
+            }
             Err(error) => {
                 problems.push(format!("{name}: {error}"));
                 None

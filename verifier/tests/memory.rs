@@ -92,7 +92,12 @@ fn write_large_packages() {
     let mut line = |n: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let (host, port) = (state >> 24, state >> 8 & 0xffff);
-        format!("Nov 24 15:{:02}:{:02} web01 sshd[{}]: Failed password for root from 10.0.3.{host} port {port} ssh2\n", n / 60 % 60, n % 60, state >> 16)
+        format!(
+            "Nov 24 15:{:02}:{:02} web01 sshd[{}]: Failed password for root from 10.0.3.{host} port {port} ssh2\n",
+            n / 60 % 60,
+            n % 60,
+            state >> 16
+        )
     };
     let contents: Vec<Vec<u8>> =
         (0..200).map(|_| (0..22_000).flat_map(|n| line(n).into_bytes()).collect()).collect();

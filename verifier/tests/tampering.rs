@@ -83,7 +83,8 @@ fn data_in_front_and_behind_are_told_apart() {
 #[test]
 fn an_archive_inside_a_cut_off_package_does_not_hide_the_cut() {
     let inner = Story::small().package();
-    let noise: Vec<u8> = (0..900u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11).to_le_bytes()[0]).collect();
+    let noise: Vec<u8> =
+        (0..900u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11).to_le_bytes()[0]).collect();
     let mut members = Story::small().members();
     // A stored block keeps the inner end record in sight.
     let content = [&inner[..], &noise].concat();
@@ -129,7 +130,10 @@ fn assert_codes(package: &[u8], expected: &[&str]) {
 #[test]
 fn changed_content_differs_from_manifest_record_and_seal() {
     let package = after_sealing(|members| members[0].content[0] ^= 1);
-    assert_codes(&package, &["integrity.item_digest_differs", "integrity.record_differs", "integrity.prefix_differs"]);
+    assert_codes(
+        &package,
+        &["integrity.item_digest_differs", "integrity.record_differs", "integrity.prefix_differs"],
+    );
 }
 
 #[test]
@@ -141,7 +145,8 @@ fn added_member_is_unlisted_and_unrecorded() {
 #[test]
 fn removed_member_is_named() {
     let package = sealed_after(|members| drop(members.remove(0)));
-    let expected = ["bag.listed_member_absent", "integrity.recorded_member_absent", "integrity.counts_differ"];
+    let expected =
+        ["bag.listed_member_absent", "integrity.recorded_member_absent", "integrity.counts_differ"];
     assert_codes(&package, &expected);
     let found = report(&package);
     let absent = found.findings.iter().find(|finding| finding.code == expected[0]).unwrap();
@@ -158,7 +163,9 @@ fn names_that_meet_when_case_is_folded_are_duplicates() {
 
 #[test]
 fn names_that_no_writer_emits_are_forbidden() {
-    for name in ["data/fs/../x", "data/fs/a\\b", "data/fs/nul", "data/fs//x", "data/fs/\u{e9}", "data/fs/a\u{1b}"] {
+    for name in
+        ["data/fs/../x", "data/fs/a\\b", "data/fs/nul", "data/fs//x", "data/fs/\u{e9}", "data/fs/a\u{1b}"]
+    {
         let package = sealed_after(|members| members.insert(2, Member::deflated(name, "x")));
         assert!(codes(&report(&package), Axis::Integrity).contains(&"container.name_forbidden"), "{name:?}");
     }
@@ -204,8 +211,14 @@ fn evidence_kept_uncompressed_is_refused() {
 fn a_statement_that_lies_under_a_good_signature_is_found() {
     assert_codes(&false_statement(|statement| statement.prefix.bytes -= 1), &["integrity.prefix_differs"]);
     let other = Sha256Digest::of(b"other");
-    assert_codes(&false_statement(|statement| statement.prefix.sha256 = other), &["integrity.prefix_differs"]);
-    assert_codes(&false_statement(|statement| statement.items_root = other), &["integrity.items_root_differs"]);
+    assert_codes(
+        &false_statement(|statement| statement.prefix.sha256 = other),
+        &["integrity.prefix_differs"],
+    );
+    assert_codes(
+        &false_statement(|statement| statement.items_root = other),
+        &["integrity.items_root_differs"],
+    );
     assert_codes(
         &false_statement(|statement| statement.tagmanifest_sha256 = other),
         &["integrity.tagmanifest_differs"],
@@ -243,7 +256,8 @@ fn a_signature_by_another_key_or_over_another_seal_differs() {
     assert_eq!(codes(&found, Axis::Signer), ["signer.signature_differs"]);
     let mut members = Story::small().sealed();
     let seal = members.iter_mut().find(|member| member.name == SEAL_MEMBER).unwrap();
-    seal.content = String::from_utf8(seal.content.clone()).unwrap().replace("IR-2026-041", "IR-2026-042").into();
+    seal.content =
+        String::from_utf8(seal.content.clone()).unwrap().replace("IR-2026-041", "IR-2026-042").into();
     let found = with_trust(&archive(&members), &trust);
     assert_eq!(codes(&found, Axis::Signer), ["signer.signature_differs"]);
     assert_eq!(codes(&found, Axis::Integrity), ["seal.identity_differs"]);

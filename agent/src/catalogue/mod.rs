@@ -194,9 +194,7 @@ impl Definition {
             return Err(format!("artifact {}: exclude and exclude_why stand together", self.name));
         }
         for path in self.paths.iter().chain(&self.exclude) {
-            let checked = pattern::expand(path, &["/home/examiner"]);
-            let tried =
-                checked.and_then(|paths| paths.iter().try_for_each(|path| Pattern::parse(path).map(drop)));
+            let tried = pattern::expand(path, &["/home/examiner"]);
             tried.map_err(|error| format!("artifact {}, path {path:?}: {error}", self.name))?;
         }
         Ok(())
@@ -219,13 +217,8 @@ impl Definition {
 }
 
 fn parse_all(paths: &[String], homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
-    let mut patterns = Vec::new();
-    for path in paths {
-        for expanded in pattern::expand(path, homes)? {
-            patterns.push(Pattern::parse(&expanded)?);
-        }
-    }
-    Ok(patterns)
+    let expanded = paths.iter().map(|path| pattern::expand(path, homes));
+    Ok(expanded.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 #[cfg(test)]

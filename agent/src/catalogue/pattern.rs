@@ -48,8 +48,8 @@ pub enum PatternError {
 /// Stands for every home folder.
 pub(super) const HOME: &str = "%%users.homedir%%";
 
-/// Replaces variables; one path for each home folder where the path names it.
-pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<String>, PatternError> {
+/// Parses a path; where it stands for home folders, one pattern for each of them.
+pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
     let rest = path.replace(HOME, "");
     if let Some(from) = rest.find("%%") {
         let variable = rest.get(from..).unwrap_or_default();
@@ -57,17 +57,10 @@ pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<String>, PatternE
         return Err(PatternError::Variable(variable.get(..end).unwrap_or_default().to_owned()));
     }
     match path.strip_prefix(HOME) {
-        Some(below) => {
-            Ok(homes.iter().map(|home| format!("{}{below}", escape(home.trim_end_matches('/')))).collect())
-        }
+        Some(below) => homes.iter().map(|home| Pattern::below_home(home, below)).collect(),
         None if path.contains(HOME) => Err(PatternError::Relative),
-        None => Ok(vec![path.to_owned()]),
+        None => Ok(vec![Pattern::parse(path)?]),
     }
-}
-
-/// Keeps glob characters in a home folder's own name from being read as a glob.
-fn escape(home: &str) -> String {
-    globset::escape(home)
 }
 
 impl Pattern {
@@ -76,6 +69,21 @@ impl Pattern {
         let below = text.strip_prefix('/').ok_or(PatternError::Relative)?;
         let components = below.split('/').filter(|component| !component.is_empty()).map(Component::parse);
         Ok(Self { text: text.to_owned(), components: components.collect::<Result<_, _>>()? })
+    }
+
+    /// A pattern below a home folder. The folder's own name comes from the host and is never read as a pattern.
+    fn below_home(home: &str, below: &str) -> Result<Self, PatternError> {
+        let mut components = Vec::new();
+        for name in home.split('/') {
+            match name {
+                "" | "." => {}
+                // No link is followed, so that `..` may be resolved by its text.
+                ".." => drop(components.pop()),
+                name => components.push(Component::Literal(name.as_bytes().to_vec())),
+            }
+        }
+        components.extend(Self::parse(below)?.components);
+        Ok(Self { text: format!("{}{below}", home.trim_end_matches('/')), components })
     }
 
     /// Whether an absolute path, raw bytes, matches as a whole.
@@ -158,10 +166,13 @@ mod tests {
 
     #[test]
     fn a_home_folder_with_glob_characters_is_taken_literally() {
-        let paths = expand("%%users.homedir%%/.profile", &["/home/a*", "/root"]).expect("good");
-        assert_eq!(paths.len(), 2);
-        let pattern = Pattern::parse(&paths[0]).expect("good");
-        assert!(pattern.matches(b"/home/a*/.profile"));
-        assert!(!pattern.matches(b"/home/ab/.profile"));
+        let homes = ["/home/a*", "/tmp/./a/../b\\", "/home/[x", "/"];
+        let patterns = expand("%%users.homedir%%/.profile", &homes).expect("whatever a host names");
+        let paths: [&[u8]; 4] =
+            [b"/home/a*/.profile", b"/tmp/b\\/.profile", b"/home/[x/.profile", b"/.profile"];
+        for (pattern, path) in patterns.iter().zip(paths) {
+            assert!(pattern.matches(path), "{}", pattern.text);
+        }
+        assert!(!patterns[0].matches(b"/home/ab/.profile"));
     }
 }

@@ -87,8 +87,8 @@ struct SealArgs {
     /// Read the key's passphrase from the first line of FILE instead of asking for it.
     #[arg(long, value_name = "FILE", requires = "key")]
     passphrase_file: Option<PathBuf>,
-    /// Ask this RFC 3161 authority for a trusted timestamp.
-    #[arg(long, value_name = "URL", num_args = 1..)]
+    /// Ask this RFC 3161 authority for a trusted timestamp; may be given several times.
+    #[arg(long, value_name = "URL")]
     tsa: Vec<String>,
 }
 

@@ -176,7 +176,9 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             () => None,
         };
         if let Some(why) = obstacle {
-            self.skip(&path, looked, artifact, why)?;
+            // It was asked for and is not here: an exception, unlike what a definition leaves out.
+            let error = io::Error::other(why);
+            self.fail(artifact, Failure { path: &path, looked: Some(looked), error })?;
             return Ok(true);
         }
         if matches!(components, [Component::AnyDepth]) {

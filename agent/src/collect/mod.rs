@@ -250,7 +250,8 @@ impl Session<'_> {
     /// Whether an entry is what an earlier collection left in the output folder.
     fn is_earlier_output(&self, folder: &Folder, name: &[u8]) -> bool {
         const ENDINGS: [&[u8]; 4] = [b".zip", b".zip.partial", b".zip.journal", b".zip.custody.jsonl"];
-        self.output_folder == Some(folder.identity()) && ENDINGS.iter().any(|ending| name.ends_with(ending))
+        let stem = ENDINGS.iter().find_map(|ending| name.strip_suffix(*ending));
+        self.output_folder == Some(folder.identity()) && stem.is_some_and(is_package_name)
     }
 }
 
@@ -347,9 +348,22 @@ fn collection_id(start: &ClockReading) -> Result<String, CollectError> {
     Ok(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().hyphenated().to_string())
 }
 
-fn package_name(case: Option<&str>, start: &ClockReading, id: &str) -> String {
+/// The package's name: case, start and the end of the collection's id.
+pub(crate) fn package_name(case: Option<&str>, start: &ClockReading, id: &str) -> String {
     let tail = id.get(id.len().saturating_sub(6)..).unwrap_or_default();
     format!("{}_{}_{tail}", case.unwrap_or("unassigned"), start.utc.basic())
+}
+
+/// Whether a name ends as [`package_name`] ends it: `_20261124T150405Z_9f3a1c`.
+fn is_package_name(name: &[u8]) -> bool {
+    const FORM: &[u8; 24] = b"_00000000T000000Z_ffffff";
+    let tail = name.len().checked_sub(FORM.len()).and_then(|from| name.get(from..)).unwrap_or_default();
+    let fits = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b'f' => byte.is_ascii_hexdigit(),
+        _ => byte == form,
+    };
+    tail.len() == FORM.len() && tail.iter().zip(FORM).all(fits)
 }
 
 fn interrupted(

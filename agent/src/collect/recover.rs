@@ -31,7 +31,7 @@ pub fn recover(partial: &Path, keys: SealingKeys, workers: usize) -> Result<Summ
     let mut consequence = "what had not been looked for by then was not collected".to_owned();
     if let Some((bytes, kept)) = &resumed.cut {
         consequence = format!(
-            "{consequence}; {bytes} bytes of an unfinished item were cut off and kept, unsealed, in {}",
+            "{consequence}; {bytes} bytes that file and journal do not both vouch for were cut off and kept, unsealed, in {}",
             kept.display()
         );
     }
@@ -57,7 +57,7 @@ pub fn recover(partial: &Path, keys: SealingKeys, workers: usize) -> Result<Summ
 fn last_reading(start: &ClockReading, last: Option<&ActionRecord>) -> ClockReading {
     ClockReading {
         utc: last.map_or(start.utc, |action| action.at),
-        monotonic_ns: last.map_or(start.monotonic_ns, |action| action.monotonic_ns),
+        monotonic_ns: last.map_or(start.monotonic_ns, |action| action.monotonic_ns.max(start.monotonic_ns)),
         boottime_ns: None,
         time_zone: start.time_zone.clone(),
         synchronised: None,

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use holdfast_schemas::action::ActionRecord;
-use holdfast_schemas::collection::ArtifactCounts;
+use holdfast_schemas::collection::{ArtifactCounts, Collection};
 use holdfast_schemas::container::Method;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::ItemRecord;
+use holdfast_schemas::json::read_record;
 use rustix::fs::FlockOperation;
 use sha2::{Digest, Sha256};
 
@@ -87,6 +88,10 @@ pub(crate) fn resume(partial: &Path, workers: usize) -> Result<Resumed, ResumeEr
     let agreed = agree(&journal, &package, &folder_name)
         .map_err(ResumeError::Read)?
         .ok_or_else(|| ResumeError::Journal(journal_path.display().to_string()))?;
+    // Journal and package that do not belong together agree on nothing; cutting would destroy them.
+    if name_in(&agreed.context).as_deref() != Some(folder_name.as_str()) {
+        return Err(ResumeError::Journal(journal_path.display().to_string()));
+    }
     if agreed.items == 0 {
         return Err(ResumeError::Nothing);
     }
@@ -109,6 +114,13 @@ pub(crate) fn resume(partial: &Path, workers: usize) -> Result<Resumed, ResumeEr
     writer.totals = super::Totals { files: agreed.files, bytes: agreed.bytes };
     writer.counts = agreed.counts;
     Ok(Resumed { writer, context: agreed.context, last_action: agreed.last_action, cut })
+}
+
+/// The package's name by the collection that the journal begins with.
+fn name_in(context: &[u8]) -> Option<String> {
+    let collection: Collection = read_record(context).ok()?;
+    let start = &collection.clock.start;
+    Some(crate::collect::package_name(collection.case.as_deref(), start, &collection.collection_id))
 }
 
 /// Takes the lock that says that an agent is writing; it goes with the process.
@@ -140,8 +152,9 @@ fn agree(journal: &File, package: &File, folder: &str) -> io::Result<Option<Agre
             b'c' if read_bytes == line.len() as u64 => agreed.context = json.to_vec(),
             b'm' => {
                 let Ok(member) = serde_json::from_slice::<JournalMember>(json) else { break };
-                // Records, manifests and seal are written anew.
-                if !member.name.starts_with("data/") || !is_whole(package, &member, folder)? {
+                // Records, manifests and seal are written anew; evidence stands where the member before it ends.
+                let follows = member.name.starts_with("data/") && member.offset == agreed.package_bytes;
+                if !follows || end(&member, folder).is_none() || !is_whole(package, &member, folder)? {
                     break;
                 }
                 pending = Some(member);
@@ -149,6 +162,10 @@ fn agree(journal: &File, package: &File, folder: &str) -> io::Result<Option<Agre
             b'i' => {
                 let Ok(record) = serde_json::from_slice::<ItemRecord>(json) else { break };
                 let member = pending.take();
+                let content = member.as_ref().map(|member| (member.size, member.sha256));
+                if record.check().is_err() || content != record.size.zip(record.sha256) {
+                    break;
+                }
                 if member.as_ref().map(|member| &member.name) != record.member.as_ref()
                     || record.id != agreed.items + 1
                 {
@@ -157,13 +174,16 @@ fn agree(journal: &File, package: &File, folder: &str) -> io::Result<Option<Agre
                 if let Some(member) = member {
                     agreed.files += 1;
                     agreed.bytes += member.size;
-                    agreed.package_bytes = end(&member, folder);
+                    agreed.package_bytes = end(&member, folder).unwrap_or(agreed.package_bytes);
                 }
                 agreed.items += 1;
                 ArtifactCounts::add(&mut agreed.counts, &record.artifact, record.outcome);
             }
             b'a' => {
                 let Ok(action) = serde_json::from_slice::<ActionRecord>(json) else { break };
+                if action.seq != agreed.actions + 1 {
+                    break;
+                }
                 agreed.actions = action.seq;
                 agreed.last_action = Some(action);
             }
@@ -183,11 +203,11 @@ fn split(line: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Offset after a member's data descriptor.
-fn end(member: &JournalMember, folder: &str) -> u64 {
+/// Offset after a member's data descriptor; `None` past the end of numbers.
+fn end(member: &JournalMember, folder: &str) -> Option<u64> {
     let (header, sizes) = member.header(folder);
     let around = header.render_local(None).len() + header.render_descriptor(&sizes).len();
-    member.offset + around as u64 + member.compressed
+    member.offset.checked_add(around as u64)?.checked_add(member.compressed)
 }
 
 /// Whether a member's frame and content are in the file as the journal says; a power cut can leave holes.

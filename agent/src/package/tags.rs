@@ -162,8 +162,8 @@ impl TaggedPackage {
             self.sink.write_stored(&member.name, ZipTime::nearest(sealed_at), &member.content)?;
         }
         let (bytes, sha256) = self.sink.close()?;
-        std::fs::remove_file(&self.own.journal)?;
-        sync_folder(&self.own.journal)?;
+        // The package is sealed; a journal that stays behind is untidy and no more.
+        let _ = std::fs::remove_file(&self.own.journal).and_then(|()| sync_folder(&self.own.journal));
         Ok(FinishedPackage { bytes, sha256, path: self.own.package })
     }
 }

@@ -159,8 +159,16 @@ impl OpenFile {
                 Err(_) => return Vec::new(),
             }
         }
-        let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-        names.filter_map(|name| self.xattr(name)).collect()
+        let mut left = MAX_XATTRS;
+        let mut kept = Vec::new();
+        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let Some(xattr) = self.xattr(name) else { continue };
+            // One file's attributes must not make its record longer than a record may be.
+            let Some(rest) = left.checked_sub(xattr.name.len() + xattr.value.0.len()) else { continue };
+            left = rest;
+            kept.push(xattr);
+        }
+        kept
     }
 
     fn xattr(&self, name: &[u8]) -> Option<Xattr> {

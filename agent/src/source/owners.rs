@@ -34,7 +34,7 @@ impl Owners {
             let Ok(uid) = uid.parse() else { continue };
             owners.users.entry(uid).or_insert_with(|| (*name).to_owned());
             let known = owners.homes.iter().any(|user| user.home == *home);
-            if home.starts_with('/') && home.len() > 1 && !known && !home.contains('\0') {
+            if home.starts_with('/') && !known && !home.contains('\0') {
                 owners.homes.push(User { name: (*name).to_owned(), home: (*home).to_owned() });
             }
         }
@@ -57,7 +57,7 @@ impl Owners {
         self.groups.get(&gid).cloned()
     }
 
-    /// Every distinct home folder below `/`, in the order of /etc/passwd.
+    /// Every distinct home folder, in the order of /etc/passwd.
     pub fn homes(&self) -> &[User] {
         &self.homes
     }
@@ -76,6 +76,6 @@ mod tests {
         assert_eq!(owners.user(0).as_deref(), Some("root"));
         assert_eq!(owners.group(4).as_deref(), Some("adm"));
         assert_eq!(owners.homes().first().map(|user| user.home.as_str()), Some("/root"));
-        assert_eq!(owners.homes().len(), 2);
+        assert_eq!(owners.homes().len(), 3);
     }
 }

@@ -21,7 +21,11 @@ pub(super) fn check(tally: &Tally, collection: Option<&Collection>, findings: &m
         return;
     };
     if tally.items_root.leaves() == 0 {
-        findings.add(&rules::EXCEPTIONS, None, "Nothing was attempted: the package holds no record of anything.");
+        findings.add(
+            &rules::EXCEPTIONS,
+            None,
+            "Nothing was attempted: the package holds no record of anything.",
+        );
         return;
     }
     for interruption in &collection.interruptions {

@@ -112,8 +112,8 @@ fn check_members(
     for (name, digest) in TAG_FILES.into_iter().zip(found) {
         tag_digests.note(name, digest);
     }
-    let [order, order_signature] = ORDER_FILES
-        .map(|name| digest(&read_whole(evidence, layout, name, MAX_WHOLE, findings)));
+    let [order, order_signature] =
+        ORDER_FILES.map(|name| digest(&read_whole(evidence, layout, name, MAX_WHOLE, findings)));
     tag_digests.note(ORDER_FILES[0], order);
     tag_digests.note(ORDER_FILES[1], order_signature);
     let tagmanifest = tags::check_manifest(evidence, layout, &tag_digests, findings);
@@ -171,7 +171,8 @@ fn check_proofs(
         );
         let file =
             |name: &str, findings: &mut Findings| read_whole(evidence, layout, name, MAX_PROOF, findings);
-        signatures = signer::check_signatures(seal, |name| layout.tail_member(name).is_some(), file, findings);
+        signatures =
+            signer::check_signatures(seal, |name| layout.tail_member(name).is_some(), file, findings);
         let announced = seal.statement().signers.len();
         let signature_files = layout.tail.iter().filter(|entry| {
             entry.header.name.ends_with(".sig") && entry.name_below(&layout.folder).starts_with("seal/")

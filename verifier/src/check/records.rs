@@ -154,7 +154,9 @@ impl<'e> InStep<'e> {
     }
 
     fn read_manifest_line(&mut self, findings: &mut Findings) -> bool {
-        let Some(lines) = self.manifest.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else { return false };
+        let Some(lines) = self.manifest.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else {
+            return false;
+        };
         let parsed = match lines.next_line() {
             Ok(None) => return false,
             Ok(Some(line)) => std::str::from_utf8(line).ok().and_then(parse_manifest_line),
@@ -188,7 +190,9 @@ impl<'e> InStep<'e> {
 
     /// Reads one record; those without a member are only counted. False at the end.
     fn read_item(&mut self, findings: &mut Findings) -> bool {
-        let Some(lines) = self.items.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else { return false };
+        let Some(lines) = self.items.lines.as_mut().filter(|_| self.bad_lines < MAX_BAD_LINES) else {
+            return false;
+        };
         let number = self.tally.items_root.leaves() + 1;
         let place = || format!("items.jsonl, line {number}");
         let record = match lines.next_line() {

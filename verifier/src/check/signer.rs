@@ -188,7 +188,9 @@ fn judge(key: &PublicKey, trust: &Trust, at: JudgedAt, findings: &mut Findings) 
             let found = format!("The seal was signed with a key that the trust folder lists as {principal}.");
             if let JudgedAt::Asked(time) = at {
                 let time = time.for_people();
-                let found = format!("{found} Nothing proves when; the key was judged at {time} because --at says so.");
+                let found = format!(
+                    "{found} Nothing proves when; the key was judged at {time} because --at says so."
+                );
                 findings.add_as(&rules::TRUSTED, Status::Exception, subject, found);
             } else {
                 findings.add(&rules::TRUSTED, subject, found);

@@ -120,30 +120,9 @@ impl<'e> MemberReader<'e> {
         let mut rest = std::mem::take(&mut self.scratch.content);
         while self.read(&mut rest).is_ok_and(|made| made > 0) {}
         self.scratch.content = rest;
-        let faultless = self.check_descriptor().and_then(|()| self.check_totals());
+        let faultless = self.check_totals().and_then(|()| self.check_descriptor());
         let totals = faultless.map(|()| MemberTotals { size: self.size, sha256: self.hasher.into() });
         (totals, self.scratch)
-    }
-
-    /// Before its content: where descriptor and directory say different things, either may be what was changed.
-    fn check_descriptor(&mut self) -> Result<(), ContentFault> {
-        if let Some(ContentFault::Read(_)) = &self.fault {
-            return self.fault.take().map_or(Ok(()), Err);
-        }
-        let expected = self.entry.descriptor();
-        let header_len = self.entry.local_header().len() as u64;
-        let place = self.entry.offset.saturating_add(header_len).saturating_add(self.entry.sizes.compressed);
-        let whole_in_window = self.compressed_left == 0 && self.unread.end + expected.len() <= self.filled;
-        let is_equal = if whole_in_window {
-            self.scratch.window.get(self.unread.end..self.unread.end + expected.len()) == Some(&expected)
-        } else {
-            self.evidence.range(place, expected.len()).map_err(ContentFault::Read)? == expected
-        };
-        if is_equal {
-            Ok(())
-        } else {
-            Err(ContentFault::Frame("its data descriptor differs from its directory entry"))
-        }
     }
 
     fn check_totals(&mut self) -> Result<(), ContentFault> {
@@ -157,6 +136,23 @@ impl<'e> MemberReader<'e> {
             return Err(ContentFault::Content("its content does not have the stated CRC-32"));
         }
         Ok(())
+    }
+
+    /// The descriptor stands behind the content, which has been read to its end.
+    fn check_descriptor(&self) -> Result<(), ContentFault> {
+        let expected = self.entry.descriptor();
+        let end = self.unread.end;
+        let is_equal = if end + expected.len() <= self.filled {
+            self.scratch.window.get(end..end + expected.len()) == Some(&expected)
+        } else {
+            let place = self.next.saturating_sub((self.filled - end) as u64);
+            self.evidence.range(place, expected.len()).map_err(ContentFault::Read)? == expected
+        };
+        if is_equal {
+            Ok(())
+        } else {
+            Err(ContentFault::Frame("its data descriptor differs from its directory entry"))
+        }
     }
 
     fn refill(&mut self) -> io::Result<()> {

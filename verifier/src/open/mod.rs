@@ -4,8 +4,10 @@
 mod directory;
 mod member;
 
+#[cfg(unix)]
 use std::fs::File;
 use std::io;
+#[cfg(unix)]
 use std::path::Path;
 
 pub(crate) use directory::{DirectoryWalk, Entry, WalkError};
@@ -13,8 +15,8 @@ pub(crate) use member::{ContentFault, LineFault, Lines, MemberReader, MemberTota
 
 /// Longest line of a record file or manifest.
 pub(crate) const MAX_LINE: usize = 1 << 20;
-/// Largest tag file that is read whole.
-pub(crate) const MAX_WHOLE: u64 = 4 << 20;
+/// Largest tag file that is read whole. As values it may take fifty times its size, twice.
+pub(crate) const MAX_WHOLE: u64 = 1 << 20;
 
 /// Bytes that can be read at any offset, by several threads at once.
 pub trait Evidence: Sync {
@@ -66,11 +68,13 @@ impl Evidence for Vec<u8> {
 }
 
 /// A package in a regular file.
+#[cfg(unix)]
 pub struct FileEvidence {
     file: File,
     len: u64,
 }
 
+#[cfg(unix)]
 impl FileEvidence {
     /// Opens a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
@@ -79,8 +83,12 @@ impl FileEvidence {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Self { file, len })
+        // Asked again of what was opened, in case another file took its place.
+        let opened = file.metadata()?;
+        if !opened.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Ok(Self { file, len: opened.len() })
     }
 }
 

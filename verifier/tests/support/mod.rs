@@ -12,8 +12,8 @@ use flate2::write::DeflateEncoder;
 use holdfast_schemas::action::{Action, ActionRecord};
 use holdfast_schemas::bag::{BAGIT_TXT, BagInfo, TAG_MANIFEST, manifest_line};
 use holdfast_schemas::collection::{
-    ArtifactCounts, Authority, Clock, ClockReading, Collection, FORMAT, Footprint, Host, Party, Tool, Trigger,
-    TriggerKind,
+    ArtifactCounts, Authority, Clock, ClockReading, Collection, FORMAT, Footprint, Host, Party, Tool,
+    Trigger, TriggerKind,
 };
 use holdfast_schemas::container::{Directory, MemberHeader, MemberSizes, Method, ZipTime};
 use holdfast_schemas::custody::{CustodyEntry, CustodyEvent, LedgerLine};
@@ -189,8 +189,7 @@ impl Story {
         let tagmanifest = members.iter().find(|member| member.name == TAG_MANIFEST).unwrap();
         let mut tree = MerkleTree::default();
         self.items.iter().for_each(|item| tree.push(&write_record(item).unwrap()));
-        let signer =
-            |role, key: &SigningKey| Signer { role, public_key: public(key).to_openssh() };
+        let signer = |role, key: &SigningKey| Signer { role, public_key: public(key).to_openssh() };
         let mut signers = vec![signer(Role::Collector, &self.collector)];
         signers.extend(self.examiner.as_ref().map(|key| signer(Role::Examiner, key)));
         let mut statement = SealStatement {
