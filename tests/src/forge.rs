@@ -124,13 +124,18 @@ impl Member {
             Method::Deflated => deflate(content),
             Method::Stored => content.to_vec(),
         };
-        self.write_stream(content, stream);
+        (self.content, self.stream) = (content.to_vec(), stream);
     }
 
-    /// Replaces the content that is stated (its size and CRC-32) and the bytes that lie in the archive, which may differ.
-    pub fn write_stream(&mut self, content: &[u8], stream: Vec<u8>) {
-        self.content = content.to_vec();
+    /// Replaces the bytes that lie in the archive alone; size and CRC-32 stay those of the content.
+    pub fn write_stream(&mut self, stream: Vec<u8>) {
         self.stream = stream;
+    }
+
+    /// Keeps the same content in another way.
+    pub fn keep(&mut self, method: Method) {
+        self.method = method;
+        self.write(&self.content.clone());
     }
 
     /// Edits the content as text.
@@ -189,7 +194,7 @@ impl Package {
             folder.clone_into(&mut package.folder);
             let mut member = Member::new(name, header.modified, header.method, b"");
             member.zip64 = header.zip64;
-            member.write_stream(&content, stream);
+            (member.content, member.stream) = (content, stream);
             package.members.push(member);
         }
         package

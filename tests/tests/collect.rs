@@ -519,7 +519,8 @@ fn an_unreachable_authority_costs_no_evidence_and_is_said_in_summary_package_and
     assert!(
         fs::read_to_string(&captured.ledger).unwrap().contains("no timestamp from http://127.0.0.1:9/tsr")
     );
-    let report = run(verifier().arg("verify").arg("--trust").arg(&captured.trust).arg(&captured.package), 10);
+    let report =
+        run(verifier().args(["verify", "--json", "--trust"]).arg(&captured.trust).arg(&captured.package), 10);
     assert!(String::from_utf8_lossy(&report.stdout).contains("none came from http://127.0.0.1:9/tsr"));
 }
 

@@ -6,8 +6,7 @@ mod check;
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
 mod open;
-#[cfg(not(target_family = "wasm"))]
-mod render;
+pub mod render;
 mod trust;
 
 pub use check::{Context, rules, verify};

@@ -72,7 +72,7 @@ fn contents(workshop: &Workshop) -> Vec<Lie> {
         )
         .package(with_first(workshop, |member| {
             let stream = [member.stream(), b"hidden"].concat();
-            member.write_stream(&member.content().to_vec(), stream);
+            member.write_stream(stream);
         }))
         .fails(&BROKEN),
         Lie::new(
@@ -81,12 +81,12 @@ fn contents(workshop: &Workshop) -> Vec<Lie> {
         )
         .package(with_first(workshop, |member| {
             let stream = member.stream()[..member.stream().len() - 2].to_vec();
-            member.write_stream(&member.content().to_vec(), stream);
+            member.write_stream(stream);
         }))
         .fails(&BROKEN),
         Lie::new("bomb", "Put a stream that inflates to a million bytes where the directory states twenty.")
             .package(with_first(workshop, |member| {
-                member.write_stream(&member.content().to_vec(), deflate(&vec![0; 1_000_000]));
+                member.write_stream(deflate(&vec![0; 1_000_000]));
             }))
             .fails(&BROKEN),
         Lie::new(
@@ -94,8 +94,7 @@ fn contents(workshop: &Workshop) -> Vec<Lie> {
             "Kept a collected file uncompressed, which other tools read just the same.",
         )
         .package(with_first(workshop, |member| {
-            member.method = Method::Stored;
-            member.write(&member.content().to_vec());
+            member.keep(Method::Stored);
         }))
         .fails(&["container.member_malformed", "integrity.prefix_differs"]),
         Lie::new(
@@ -104,9 +103,7 @@ fn contents(workshop: &Workshop) -> Vec<Lie> {
         )
         .package({
             let mut package = workshop.base();
-            let seal = package.member(SEAL_MEMBER);
-            seal.method = Method::Deflated;
-            seal.write(&seal.content().to_vec());
+            package.member(SEAL_MEMBER).keep(Method::Deflated);
             package.write().bytes
         })
         .fails(&["container.member_order"]),

@@ -199,7 +199,7 @@ fn statement(workshop: &Workshop) -> Vec<Lie> {
         Lie::new("records_edited_up_to_the_seal", "Changed a collected file and made everything fit, the sealed statement included, but could not sign it.")
             .package(up_to_the_seal.write().bytes)
             .fails(&["signer.signature_differs"])
-            .without(&["signer.unchanged_since_sealing", "signer.trusted", "signer.no_examiner"]),
+            .without(&["signer.unchanged_since_sealing", "signer.trusted", "signer.no_examiner", "time.token_trusted"]),
         Lie::new("seal_of_another_package", "Put the seal of another package by the same examiner on this one.")
             .package(foreign.write().bytes)
             .fails(&[

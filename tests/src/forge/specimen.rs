@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_schemas::report::{Report, Status, Verdict};
 use holdfast_schemas::time::UtcTime;
-use holdfast_verifier::{Context, Trust, verify};
+use holdfast_verifier::{Context, Evidence, Trust, verify};
 
 use crate::{Authority, Capture, Captured};
 
@@ -50,12 +50,12 @@ impl Specimen {
     }
 
     /// Judges a package by this specimen's trust folder.
-    pub fn judge(&self, package: &Vec<u8>, ledger: Option<&[u8]>, threads: usize) -> Report {
+    pub fn judge(&self, package: &dyn Evidence, ledger: Option<&[u8]>, threads: usize) -> Report {
         judge(package, ledger, &self.judged_by, threads)
     }
 
     /// Whether a changed package is reported, without its ledger: a verdict worse than before, and a reason for it.
-    pub fn is_reported(&self, package: &Vec<u8>, threads: usize) -> bool {
+    pub fn is_reported(&self, package: &dyn Evidence, threads: usize) -> bool {
         let report = self.judge(package, None, threads);
         let is_reason = |status: Status, code: &str| status >= Status::Unknown && code != NO_LEDGER;
         matches!(report.headline, Verdict::Failed | Verdict::CannotDetermine)
@@ -66,7 +66,7 @@ impl Specimen {
 const NO_LEDGER: &str = "custody.no_ledger";
 
 /// Judges a package by a trust folder.
-pub fn judge(package: &Vec<u8>, ledger: Option<&[u8]>, trust: &Trust, threads: usize) -> Report {
+pub fn judge(package: &dyn Evidence, ledger: Option<&[u8]>, trust: &Trust, threads: usize) -> Report {
     let mut ledger = ledger;
     let context = Context {
         trust: Some(trust),
@@ -119,7 +119,7 @@ impl Random {
                     let range = bytes[at..at + length].to_vec();
                     drop(bytes.splice(other..other, range));
                 }
-                6 => bytes[at..at + length].fill(if length % 2 == 0 { 0 } else { 0xff }),
+                6 => bytes[at..at + length].fill(if length.is_multiple_of(2) { 0 } else { 0xff }),
                 _ => bytes.truncate(bytes.len() - length),
             }
         }

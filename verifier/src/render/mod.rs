@@ -1,3 +1,3 @@
 //! Owns the renderings of a report; refuses to say anything that the report does not hold.
 
-pub(crate) mod text;
+pub mod text;

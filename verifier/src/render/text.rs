@@ -10,7 +10,7 @@ use crate::check::headline_sentence;
 const WIDTH: usize = 79;
 
 /// Renders a report.
-pub(crate) fn render(report: &Report) -> String {
+pub fn render(report: &Report) -> String {
     let mut page = Page(String::new());
     if report.exercise == Some(true) {
         page.line("EXERCISE - this package is a drill, not a real incident.");
