@@ -1,6 +1,6 @@
 //! Owns the making of the tampering vectors: `cargo run -p holdfast-tests --example make-vectors` collects real packages
-//! with the real agent and writes every folder of `tests/vectors`, or of a new folder that is named, anew; refuses to run the verifier, so that what a
-//! vector expects is what the specification says and never what the verifier happens to find.
+//! with the real agent and writes every folder of `tests/vectors` anew, or those of a new folder that it is given; refuses
+//! to run the verifier, so that what a vector expects is what the specification says and never what the verifier finds.
 
 #![allow(clippy::disallowed_methods, reason = "one lie is told by the host's own tools")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for developers fails by panicking")]
