@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_agent::source::Root;
 use holdfast_agent::state::{Captured, Table, TableCapture, tables};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -28,7 +29,8 @@ fn table(name: &str) -> &'static Table {
 
 fn capture(table: &Table) -> (Vec<Value>, Captured) {
     let mut out = Vec::new();
-    let mut capture = TableCapture::new(&mut out);
+    let root = Root::live().expect("the root opens");
+    let mut capture = TableCapture::new(&mut out, &root, &|| false);
     (table.capture)(&mut capture).expect("the table is captured");
     let captured = capture.finish();
     let rows: Vec<Value> = serde_json::Deserializer::from_slice(&out)

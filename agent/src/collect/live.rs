@@ -35,7 +35,9 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
         started.unix_seconds(),
         0,
     );
-    let mut rows = TableCapture::new(&mut writer);
+    let stop = session.stop;
+    let ended = || stop.is_set();
+    let mut rows = TableCapture::new(&mut writer, &session.root, &ended);
     let result = (table.capture)(&mut rows);
     let captured = rows.finish();
     let content = writer.finish()?;

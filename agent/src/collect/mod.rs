@@ -24,7 +24,7 @@ use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Destination, PackageError, PackageWriter, create_private};
 use crate::seal::{self, SealingKeys};
-use crate::source::{FileIdentity, Folder, Owners};
+use crate::source::{FileIdentity, Folder, Owners, Root};
 use crate::state::{self, Table};
 use files::FileSearch;
 pub use progress::{Progress, ProgressMode};
@@ -75,6 +75,7 @@ enum Halt {
 /// A collection under way.
 struct Session<'p> {
     package: PackageWriter,
+    root: Root,
     owners: Owners,
     progress: &'p Progress,
     stop: &'p StopSignal,
@@ -273,6 +274,7 @@ fn open_session<'p>(
     progress.watch(package.meter());
     Ok(Session {
         package,
+        root: Root::live().map_err(|error| unusable(error.to_string()))?,
         owners: Owners::of_this_host(),
         progress,
         stop,

@@ -55,9 +55,18 @@ pub struct OpenFile {
 impl Folder {
     /// Opens the root of the live host.
     pub fn root() -> io::Result<Self> {
-        let fd = open(CWD, c"/", OFlags::DIRECTORY)?.0;
+        Self::at_root(open(CWD, c"/", OFlags::DIRECTORY)?.0)
+    }
+
+    /// The root of an examined host, opened before.
+    pub(super) fn at_root(fd: OwnedFd) -> io::Result<Self> {
+        Self::opened(fd, Vec::new())
+    }
+
+    /// A folder opened before, with its absolute path on the examined host; empty for the root.
+    pub(super) fn opened(fd: OwnedFd, path: Vec<u8>) -> io::Result<Self> {
         let identity = look_at(fd.as_fd(), c"", AtFlags::EMPTY_PATH)?.identity;
-        Ok(Self { fd, path: Vec::new(), identity })
+        Ok(Self { fd, path, identity })
     }
 
     /// The folder's absolute path, raw bytes; empty for the root.
@@ -82,9 +91,7 @@ impl Folder {
 
     /// Opens a folder below this one.
     pub fn descend(&self, name: &[u8]) -> io::Result<Self> {
-        let fd = open(self.fd.as_fd(), &c_name(name)?, OFlags::DIRECTORY)?.0;
-        let identity = look_at(fd.as_fd(), c"", AtFlags::EMPTY_PATH)?.identity;
-        Ok(Self { fd, path: self.join(name), identity })
+        Self::opened(open(self.fd.as_fd(), &c_name(name)?, OFlags::DIRECTORY)?.0, self.join(name))
     }
 
     /// Opens the regular file that `looked` was taken of.

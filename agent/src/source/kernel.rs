@@ -1,6 +1,7 @@
 //! Owns the opening of kernel pseudo files and of the few state files beside them; refuses links, writing, waiting
 //! without limit and reading without limit.
 
+mod calls;
 mod executable;
 mod watchdog;
 
@@ -11,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+pub use calls::{Discipline, discipline};
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use watchdog::Watchdog;
 

@@ -4,6 +4,7 @@
 mod folder;
 mod kernel;
 mod owners;
+mod root;
 
 use std::fs::File;
 use std::io;
@@ -14,6 +15,7 @@ use holdfast_schemas::item::Outcome;
 pub use folder::{FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
 pub use owners::Owners;
+pub use root::Root;
 
 /// The item outcome that an error of the operating system stands for.
 pub fn outcome_of(error: &io::Error) -> Outcome {

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use holdfast_schemas::item::Outcome;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::source::Root;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -11,16 +13,70 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{clock, tables};
 
-/// One table of live state, named and typed after osquery's table where one exists.
+/// One table of state, named and typed after osquery's table where one exists.
 pub struct Table {
     /// The table's name, which is also its file name: `data/state/<name>.jsonl`.
     pub name: &'static str,
     /// What a row is, in one sentence for people.
     pub about: &'static str,
-    /// The kernel interfaces the rows are derived from, such as `/proc/net/tcp` or `netlink sock_diag`.
+    /// What the rows are derived from, such as `/proc/net/tcp` or `netlink sock_diag`.
     pub sources: &'static [&'static str],
-    /// Reads the kernel interfaces and gives every row to the capture.
+    /// The chapter it belongs to; profiles choose by chapter or by name.
+    pub group: Group,
+    /// Whether a mounted root has it too.
+    pub reads: Reads,
+    /// Whether it is captured only where it was asked for by name.
+    pub sensitivity: Sensitivity,
+    /// Reads the sources and gives every row to the capture.
     pub capture: fn(&mut TableCapture<'_>) -> io::Result<()>,
+}
+
+/// Chapters of state, roughly in the order of volatility (RFC 3227 2.1, SP 800-86 5.2.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// Sockets, neighbours, routes, interfaces, packet filters.
+    Network,
+    /// Login sessions.
+    Sessions,
+    /// Processes, what they hold open and what they run in.
+    Processes,
+    /// Modules, programs in the kernel, its settings and messages.
+    Kernel,
+    /// Mounts, block devices and what is stacked on them.
+    Storage,
+    /// Firmware, measured boot.
+    Firmware,
+    /// Users, groups, what they may do, when they logged in.
+    Accounts,
+    /// What starts by itself: units, timers, cron.
+    Services,
+    /// Installed software and whether it is as it was installed.
+    Packages,
+    /// Containers and pods.
+    Containers,
+    /// Every file of every disk: body file, digests of executables, odd modes.
+    Disk,
+}
+
+/// What a table is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The running kernel: only a live host has it.
+    Kernel,
+    /// Files, through [`TableCapture::root`] only: a mounted image or a container's root has it too.
+    Files,
+}
+
+/// Whether need-to-know rules keep something out unless it was asked for (M.G.L. c. 66A).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sensitivity {
+    /// No more than any system data.
+    #[default]
+    Ordinary,
+    /// Personal data or secrets by its nature: only where a profile or person names it.
+    Personal,
 }
 
 /// Kernel text kept beside the table that was derived from it, as `data/raw/<path>`.
@@ -44,6 +100,8 @@ pub struct Gap {
 /// What a table hands over while it is captured: rows as they come, raw text, and gaps.
 pub struct TableCapture<'a> {
     out: &'a mut dyn Write,
+    root: &'a Root,
+    ended: &'a dyn Fn() -> bool,
     rows: u64,
     raw: Vec<RawText>,
     gaps: Vec<Gap>,
@@ -54,17 +112,53 @@ pub struct TableCapture<'a> {
 const NAMED_GAPS: usize = 1_000;
 
 impl<'a> TableCapture<'a> {
-    /// A capture whose rows are written to `out` as JSON lines.
-    pub fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, rows: 0, raw: Vec::new(), gaps: Vec::new(), gap_count: 0 }
+    /// A capture of the host below `root`, whose rows are written to `out` as JSON lines, until `ended` says so.
+    pub fn new(out: &'a mut dyn Write, root: &'a Root, ended: &'a dyn Fn() -> bool) -> Self {
+        Self { out, root, ended, rows: 0, raw: Vec::new(), gaps: Vec::new(), gap_count: 0 }
+    }
+
+    /// The root of the examined host, through which files are read.
+    pub fn root(&self) -> &'a Root {
+        self.root
     }
 
     /// Writes one row as one JSON line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::go_on`], and where the package cannot be written.
     pub fn row(&mut self, row: &impl Serialize) -> io::Result<()> {
+        if self.rows % 64 == 0 {
+            self.go_on()?;
+        }
         serde_json::to_writer(&mut *self.out, row)?;
         self.out.write_all(b"\n")?;
         self.rows += 1;
         Ok(())
+    }
+
+    /// Writes one line of text that is no JSON, for the few tables whose readers want another form.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::row`].
+    pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.rows % 64 == 0 {
+            self.go_on()?;
+        }
+        self.out.write_all(line)?;
+        self.out.write_all(b"\n")?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Fails where the collection was asked to end; long work between two rows calls it now and then.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted`, which a table hands on as it is.
+    pub fn go_on(&self) -> io::Result<()> {
+        if (self.ended)() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     /// Reads kernel text from `path`, keeps its bytes for `data/raw` and returns them for parsing.

@@ -5,9 +5,8 @@ use std::io;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::adjtimex::discipline;
 use super::text::{fields, number, text};
-use crate::source::{kernel_link, kernel_prefix, kernel_text};
+use crate::source::{discipline, kernel_link, kernel_prefix, kernel_text};
 
 /// `STA_UNSYNC` of `linux/timex.h`.
 const STA_UNSYNC: i32 = 0x40;

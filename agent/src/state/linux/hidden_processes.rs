@@ -136,7 +136,8 @@ mod tests {
         });
         let thread_id = u32::try_from(started.recv().unwrap()).unwrap();
         let mut out = Vec::new();
-        let mut capture = TableCapture::new(&mut out);
+        let root = crate::source::Root::live().unwrap();
+        let mut capture = TableCapture::new(&mut out, &root, &|| false);
         let mut found = Vec::new();
         each_unlisted(&mut capture, &ListedPids::default(), &mut |_, pid, _, shown| {
             found.push((pid, shown));

@@ -13,7 +13,29 @@ use super::netlink::{
 use super::socket_owners::keep_network_texts;
 use super::socket_text::AF_INET;
 use super::text::{link_address, optional, text};
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const DETAILS: Table = Table {
+    name: "interface_details",
+    about: "Network interfaces, with the promiscuous ones marked.",
+    sources: &["netlink rtnetlink RTM_GETLINK", "/proc/net/dev", "/proc/<pid>/net/dev"],
+    group: Group::Network,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_details,
+};
+
+/// The table.
+pub(super) const ADDRESSES: Table = Table {
+    name: "interface_addresses",
+    about: "Addresses of network interfaces.",
+    sources: &["netlink rtnetlink RTM_GETADDR", "/proc/net/if_inet6", "/proc/<pid>/net/if_inet6"],
+    group: Group::Network,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_addresses,
+};
 
 /// One network interface.
 #[derive(Serialize)]

@@ -8,7 +8,18 @@ use serde::Serialize;
 use super::process_folders::{has_ended, keep_small};
 use super::text::{fields, number, optional, text};
 use crate::source::{kernel_dir, kernel_prefix};
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "kernel_modules",
+    about: "Kernel modules with the reasons they taint the kernel.",
+    sources: &["/proc/modules", "/sys/module/*", "/proc/sys/kernel/tainted"],
+    group: Group::Kernel,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_modules,
+};
 
 /// One kernel module, loaded or built in with a visible state.
 #[derive(Serialize, Default)]

@@ -7,7 +7,18 @@ use serde::Serialize;
 use super::process_folders::keep_small;
 use super::text::{number, text};
 use crate::source::kernel_lines;
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "mounts",
+    about: "Mounts of the agent's mount namespace.",
+    sources: &["/proc/self/mountinfo"],
+    group: Group::Storage,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_mounts,
+};
 
 /// One mount of the examiner's mount namespace, one line of `/proc/self/mountinfo`.
 #[derive(Serialize)]

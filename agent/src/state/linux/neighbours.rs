@@ -8,7 +8,18 @@ use super::interfaces::{InterfaceNames, dump_noting};
 use super::netlink::{Netlink, attribute, ip_address, read_u16, read_u32};
 use super::socket_owners::keep_network_texts;
 use super::text::{link_address, optional};
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "arp_cache",
+    about: "Neighbours with their link-layer addresses: the ARP cache and IPv6 neighbour discovery.",
+    sources: &["netlink rtnetlink RTM_GETNEIGH", "/proc/net/arp", "/proc/<pid>/net/arp"],
+    group: Group::Network,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_neighbours,
+};
 
 /// One neighbour the kernel has or seeks a link-layer address for: ARP and IPv6 neighbour discovery.
 #[derive(Serialize)]

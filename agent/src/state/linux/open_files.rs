@@ -8,7 +8,18 @@ use super::process_folders::{each_descriptor, each_process, has_ended, noted};
 use super::process_stat::status_value;
 use super::text::{bracketed, link_text, number, text};
 use crate::source::KernelFolder;
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "process_open_files",
+    about: "Open files, pipes and kernel objects of every process, with the deleted ones marked.",
+    sources: &["/proc/<pid>/fd", "/proc/<pid>/fdinfo"],
+    group: Group::Processes,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_open_files,
+};
 
 /// One file descriptor of one process that is not a socket.
 #[derive(Serialize, Default)]

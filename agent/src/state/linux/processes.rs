@@ -13,7 +13,23 @@ use super::process_stat::{
 };
 use super::text::{bracketed, link_text, number, optional, text, text_showing};
 use crate::source::{ExecutableDigests, KernelFolder, Watchdog};
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "processes",
+    about: "Processes with their executables' digests, and processes that listing /proc does not show.",
+    sources: &[
+        "/proc/<pid>/{stat,status,cmdline,exe,cwd,root,cgroup,loginuid,sessionid}",
+        "/proc/<pid>/ns/{pid,net,mnt,user}",
+        "/proc/stat",
+        "kill(2) with signal 0",
+    ],
+    group: Group::Processes,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_processes,
+};
 
 /// One process as the kernel shows it.
 #[derive(Serialize, Default)]

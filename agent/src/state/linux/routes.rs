@@ -10,7 +10,18 @@ use super::netlink::{Netlink, attribute, ip_address, read_u16, read_u32};
 use super::socket_owners::keep_network_texts;
 use super::socket_text::{AF_INET, AF_INET6};
 use super::text::optional;
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "routes",
+    about: "Routes of every routing table.",
+    sources: &["netlink rtnetlink RTM_GETROUTE", "/proc/net/{route,ipv6_route}", "/proc/<pid>/net/*"],
+    group: Group::Network,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_routes,
+};
 
 /// One next hop of one route of any routing table of the kernel.
 #[derive(Serialize)]

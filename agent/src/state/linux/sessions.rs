@@ -8,7 +8,18 @@ use super::process_folders::{has_ended, keep_small};
 use super::text::{number, optional, text};
 use super::utmp::{Login, logins};
 use crate::source::kernel_dir;
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "logged_in_users",
+    about: "Login sessions, and the other records of the login accounting file.",
+    sources: &["/run/utmp", "/run/systemd/sessions/*"],
+    group: Group::Sessions,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_sessions,
+};
 
 /// One record of the login accounting file, or one session of systemd-logind.
 #[derive(Serialize)]

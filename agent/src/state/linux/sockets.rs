@@ -11,7 +11,24 @@ use super::socket_owners::{Held, SocketOwners, own_namespace};
 use super::socket_text::{LISTINGS, Listing, parse_line};
 use super::text::{bracketed, text_showing};
 use crate::source::{kernel_lines, kernel_link};
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const TABLE: Table = Table {
+    name: "process_open_sockets",
+    about: "Every socket of every network namespace with the processes that hold it, and sockets nothing holds.",
+    sources: &[
+        "netlink sock_diag",
+        "/proc/net/{tcp,tcp6,udp,udp6,udplite,udplite6,raw,raw6,icmp,icmp6,unix,packet,netlink}",
+        "/proc/<pid>/net/*",
+        "/proc/<pid>/fd",
+        "/proc/<pid>/ns/net",
+    ],
+    group: Group::Network,
+    reads: Reads::Kernel,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_sockets,
+};
 
 /// One socket as held by one file descriptor of one process, or by none that was found.
 #[derive(Serialize)]

@@ -6,7 +6,29 @@ use serde::Serialize;
 
 use super::text::{number, text};
 use crate::source::kernel_lines;
-use crate::state::TableCapture;
+use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
+
+/// The table.
+pub(super) const USERS: Table = Table {
+    name: "users",
+    about: "Local user accounts, without their password digests.",
+    sources: &["/etc/passwd"],
+    group: Group::Accounts,
+    reads: Reads::Files,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_users,
+};
+
+/// The table.
+pub(super) const GROUPS: Table = Table {
+    name: "groups",
+    about: "Local groups and their members.",
+    sources: &["/etc/group"],
+    group: Group::Accounts,
+    reads: Reads::Files,
+    sensitivity: Sensitivity::Ordinary,
+    capture: capture_groups,
+};
 
 /// One line of `/etc/passwd`; users that only a directory service knows are not seen.
 #[derive(Serialize)]

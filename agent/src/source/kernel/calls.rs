@@ -1,24 +1,29 @@
-//! Owns the one system call that no safe crate offers, adjtimex(2), in its reading form; refuses to change the clock.
+//! Owns the system calls that no safe crate offers, each in its reading form; refuses to change anything. The one module
+//! of this platform with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::io;
 
 /// What the kernel says about the discipline of its clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Discipline {
+pub struct Discipline {
     /// The call's result: `TIME_OK` 0 to `TIME_ERROR` 5.
-    pub(super) state: i32,
+    pub state: i32,
     /// `STA_*` flags.
-    pub(super) status: i32,
+    pub status: i32,
     /// Estimated error, microseconds.
-    pub(super) estimated_error: i64,
+    pub estimated_error: i64,
     /// Maximum error, microseconds.
-    pub(super) max_error: i64,
+    pub max_error: i64,
 }
 
-/// Reads the discipline of the kernel's clock.
+/// Reads the discipline of the kernel's clock, adjtimex(2).
+///
+/// # Errors
+///
+/// Whatever the operating system answers.
 #[allow(clippy::useless_conversion, reason = "the fields are narrower on 32-bit systems")]
-pub(super) fn discipline() -> io::Result<Discipline> {
+pub fn discipline() -> io::Result<Discipline> {
     // SAFETY: `timex` is a plain C structure of integers, for which all bits zero is a valid value.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // Already zero; written out because it is what makes the call a reading one.

@@ -1,0 +1,198 @@
+//! Owns the root of the examined host, the live one or a mounted one, and the reading of its small files by path; refuses
+//! to resolve a link, a `..` or a mount out of a mounted root.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::folder::{Folder, OpenFile};
+
+/// The root of the examined host.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    mounted_at: Option<PathBuf>,
+}
+
+impl Root {
+    /// The root of the live host.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn live() -> io::Result<Self> {
+        Self::open(Path::new("/"), None)
+    }
+
+    /// The root that a mounted image or a container has at `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers; `Unsupported` before Linux 5.6, which cannot resolve links inside a root.
+    pub fn mounted(folder: &Path) -> io::Result<Self> {
+        let absolute = folder.canonicalize()?;
+        let root = Self::open(&absolute, Some(absolute.clone()))?;
+        // Fails at once where the kernel lacks openat2.
+        root.resolve(b"/", OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok(root)
+    }
+
+    fn open(folder: &Path, mounted_at: Option<PathBuf>) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { fd: rustix::fs::openat(CWD, folder, flags, Mode::empty())?, mounted_at })
+    }
+
+    /// Where a mounted root lies on the machine that reads it; `None` for the live host.
+    pub fn mounted_at(&self) -> Option<&Path> {
+        self.mounted_at.as_deref()
+    }
+
+    /// Whether this is the live host.
+    pub fn is_live(&self) -> bool {
+        self.mounted_at.is_none()
+    }
+
+    /// The root folder, to search below.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn folder(&self) -> io::Result<Folder> {
+        Folder::at_root(self.resolve(b"/", OFlags::RDONLY | OFlags::DIRECTORY)?.0)
+    }
+
+    /// Opens the regular file at an absolute path of the examined host; links are followed inside the root.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where it is no regular file; whatever the operating system answers.
+    pub fn open_file(&self, path: impl AsRef<[u8]>) -> io::Result<OpenFile> {
+        // A pipe opened for reading without waiting, or a device, is looked at and closed again, never read.
+        let (fd, atime_preserved) = self.resolve(path.as_ref(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let mode = rustix::fs::fstat(&fd)?.st_mode;
+        if rustix::fs::FileType::from_raw_mode(mode) != rustix::fs::FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(OpenFile { file: File::from(fd), atime_preserved })
+    }
+
+    /// Reads the whole file at `path`, at most `cap` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_file`]; `FileTooLarge` past `cap`, never a silent cut.
+    pub fn text(&self, path: impl AsRef<[u8]>, cap: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(path)?.file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > cap {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("longer than {cap} bytes, not read"),
+            ));
+        }
+        Ok(bytes)
+    }
+
+    /// Opens the folder at an absolute path of the examined host; links are followed inside the root.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn folder_at(&self, path: impl AsRef<[u8]>) -> io::Result<Folder> {
+        let path = path.as_ref();
+        let (fd, _) = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Folder::opened(fd, path.strip_suffix(b"/").unwrap_or(path).to_vec())
+    }
+
+    /// Lists the folder at `path`, sorted; not for folders that can hold millions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn names(&self, path: impl AsRef<[u8]>) -> io::Result<Vec<Vec<u8>>> {
+        let mut listing = self.folder_at(path)?.list()?;
+        let mut names = Vec::new();
+        loop {
+            match listing.next_chunk()? {
+                chunk if chunk.is_empty() => break,
+                chunk => names.extend(chunk),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Target of the link at `path`, raw bytes; links on the way are followed, the last one is not.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn read_link(&self, path: impl AsRef<[u8]>) -> io::Result<Vec<u8>> {
+        let (fd, _) = self.resolve(path.as_ref(), OFlags::PATH | OFlags::NOFOLLOW)?;
+        Ok(rustix::fs::readlinkat(&fd, c"", Vec::new())?.into_bytes())
+    }
+
+    /// Opens `path` and tells whether the kernel leaves its access time alone.
+    fn resolve(&self, path: &[u8], flags: OFlags) -> io::Result<(OwnedFd, bool)> {
+        let below: Vec<u8> = path.iter().copied().skip_while(|byte| *byte == b'/').collect();
+        let name = if below.is_empty() { c".".to_owned() } else { CString::new(below)? };
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let open = |flags| match &self.mounted_at {
+            // The live root is `/`: an ordinary look-up cannot leave it.
+            None => rustix::fs::openat(&self.fd, &name, flags, Mode::empty()),
+            Some(_) => {
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                rustix::fs::openat2(&self.fd, &name, flags, Mode::empty(), resolve)
+            }
+        };
+        if flags.contains(OFlags::PATH) {
+            return Ok((open(flags).map_err(explained)?, true));
+        }
+        match open(flags | OFlags::NOATIME) {
+            Ok(fd) => Ok((fd, true)),
+            // Only the owner and privileged users may ask for that.
+            Err(Errno::PERM) => Ok((open(flags).map_err(explained)?, false)),
+            Err(error) => Err(explained(error)),
+        }
+    }
+}
+
+fn explained(error: Errno) -> io::Error {
+    match error {
+        Errno::NOSYS => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this kernel cannot keep links inside another root (openat2 came with Linux 5.6)",
+        ),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_dots_stay_inside_a_mounted_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("image");
+        std::fs::create_dir_all(inside.join("etc")).unwrap();
+        std::fs::write(folder.path().join("secret"), "outside").unwrap();
+        std::fs::write(inside.join("etc/real"), "inside").unwrap();
+        for (link, target) in [("abs", "/etc/real"), ("up", "../../../../etc/real"), ("out", "/secret")] {
+            std::os::unix::fs::symlink(target, inside.join(link)).unwrap();
+        }
+        let root = Root::mounted(&inside).unwrap();
+        assert_eq!(root.text("/abs", 100).unwrap(), b"inside");
+        assert_eq!(root.text("/up", 100).unwrap(), b"inside");
+        assert_eq!(root.text("/out", 100).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(root.text("/../secret", 100).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(root.read_link("/abs").unwrap(), b"/etc/real");
+        assert_eq!(root.names("/").unwrap(), [&b"abs"[..], b"etc", b"out", b"up"]);
+        assert_eq!(root.text("/etc/real", 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}
