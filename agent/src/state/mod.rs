@@ -128,7 +128,7 @@ impl<'a> TableCapture<'a> {
     ///
     /// As [`Self::go_on`], and where the package cannot be written.
     pub fn row(&mut self, row: &impl Serialize) -> io::Result<()> {
-        if self.rows % 64 == 0 {
+        if self.rows.is_multiple_of(64) {
             self.go_on()?;
         }
         serde_json::to_writer(&mut *self.out, row)?;
@@ -143,7 +143,7 @@ impl<'a> TableCapture<'a> {
     ///
     /// As [`Self::row`].
     pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.rows % 64 == 0 {
+        if self.rows.is_multiple_of(64) {
             self.go_on()?;
         }
         self.out.write_all(line)?;
