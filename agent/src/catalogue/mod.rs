@@ -1,15 +1,16 @@
 //! Owns the definitions of what can be acquired and the profiles made of them; refuses unknown fields, double names and
 //! paths it could not search exactly.
 
+mod definition;
 mod pattern;
+mod profile;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use holdfast_schemas::digest::Sha256Digest;
-use serde::{Deserialize, Serialize};
-
+pub use definition::{Chapter, Definition, Filter, HostCommand, Platform, Privileges, Take};
 pub use pattern::{Component, Pattern, PatternError};
+pub use profile::{OptIn, Profile, Selection, name_of};
 
 /// The built-in definition files, by name, in the order of the catalogue.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -21,43 +22,6 @@ const BUILT_IN: [(&str, &str); 5] = [
 ];
 
 const PROFILES: &str = include_str!("../../artifacts/profiles.yaml");
-
-/// One artifact: what to look for and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Definition {
-    /// Name, ASCII letters and digits.
-    pub name: String,
-    /// What it is, one sentence.
-    pub description: String,
-    /// Why an investigation wants it, one sentence.
-    pub why: String,
-    /// Absolute paths; `*`, `?`, `[...]`, `{a,b}` within a component, `**` for any depth, `%%users.homedir%%`.
-    pub paths: Vec<String>,
-    /// Paths among them that are recorded but whose content is not taken.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exclude_why: Option<String>,
-    /// Where the definition came from: `built-in`, `command line` or a file.
-    #[serde(skip)]
-    pub origin: String,
-}
-
-/// What is captured together.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
-    /// Name.
-    pub name: String,
-    /// What it is for, one sentence.
-    pub description: String,
-    /// Whether the tables of live state are captured first.
-    pub live_state: bool,
-    /// Artifacts, in the order they are collected.
-    pub artifacts: Vec<String>,
-}
 
 /// Why a definition or a choice is refused: what, where, and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -102,9 +66,7 @@ impl Catalogue {
             catalogue.add_text(text, "built-in")?;
         }
         for profile in &catalogue.profiles {
-            for name in &profile.artifacts {
-                catalogue.definition(name)?;
-            }
+            catalogue.select(std::slice::from_ref(&profile.name), &[], OptIn::ByName)?;
         }
         Ok(catalogue)
     }
@@ -162,65 +124,6 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, 
         .map_err(|error| CatalogueError::Malformed { origin: origin.to_owned(), reason: error.to_string() })
 }
 
-impl Definition {
-    /// A definition made of paths given on the command line.
-    pub fn of_paths(paths: Vec<String>) -> Self {
-        Self {
-            name: "ChosenPaths".to_owned(),
-            description: "Paths chosen on the command line".to_owned(),
-            why: "Asked for by the examiner".to_owned(),
-            paths,
-            exclude: Vec::new(),
-            exclude_why: None,
-            origin: "command line".to_owned(),
-        }
-    }
-
-    /// Digest of the definition's text in its JSON form.
-    pub fn digest(&self) -> Sha256Digest {
-        Sha256Digest::of(&serde_json::to_vec(self).expect("a definition has text keys only"))
-    }
-
-    /// Checks names and paths; says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !plain(&self.name) {
-            return Err(format!("artifact name {:?} is not made of ASCII letters and digits", self.name));
-        }
-        if self.paths.is_empty() {
-            return Err(format!("artifact {} names no path", self.name));
-        }
-        if self.exclude.is_empty() != self.exclude_why.is_none() {
-            return Err(format!("artifact {}: exclude and exclude_why stand together", self.name));
-        }
-        for path in self.paths.iter().chain(&self.exclude) {
-            let tried = pattern::expand(path, &["/home/examiner"]);
-            tried.map_err(|error| format!("artifact {}, path {path:?}: {error}", self.name))?;
-        }
-        Ok(())
-    }
-
-    /// Whether a path stands for one in every home folder.
-    pub fn names_homes(&self) -> bool {
-        self.paths.iter().chain(&self.exclude).any(|path| path.contains(pattern::HOME))
-    }
-
-    /// The paths to search on a host with these home folders.
-    pub fn patterns(&self, homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
-        parse_all(&self.paths, homes)
-    }
-
-    /// The paths whose content is left out.
-    pub fn exclusions(&self, homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
-        parse_all(&self.exclude, homes)
-    }
-}
-
-fn parse_all(paths: &[String], homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
-    let expanded = paths.iter().map(|path| pattern::expand(path, homes));
-    Ok(expanded.collect::<Result<Vec<_>, _>>()?.concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +131,9 @@ mod tests {
     #[test]
     fn built_in_catalogue_is_whole() {
         let catalogue = Catalogue::built_in().expect("the built-in files are good");
-        assert!(catalogue.profile("triage").expect("the default").live_state);
-        for definition in catalogue.definitions() {
-            let used =
-                catalogue.profiles().iter().any(|profile| profile.artifacts.contains(&definition.name));
-            assert!(used, "{} is in no profile", definition.name);
-        }
+        let triage = catalogue.select(&["triage".to_owned()], &[], OptIn::ByName).expect("the default");
+        assert!(triage.tables.iter().any(|table| table.name == "processes"));
+        assert!(triage.definitions.iter().any(|definition| definition.name == "SystemLogs"));
     }
 
     #[test]

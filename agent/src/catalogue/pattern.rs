@@ -3,11 +3,13 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::source::User;
+
 /// A path to search, component by component.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    /// The text it was parsed from.
-    pub text: String,
+    /// The text it was parsed from, raw bytes: a home folder's name comes from the host.
+    pub text: Vec<u8>,
     /// Its components.
     pub components: Vec<Component>,
 }
@@ -19,8 +21,8 @@ pub enum Component {
     Literal(Vec<u8>),
     /// Names that match.
     Glob(GlobMatcher),
-    /// Any number of folders; as the last component everything below.
-    AnyDepth,
+    /// Any number of folders, at most so many where a number stands; as the last component everything below.
+    AnyDepth(Option<u32>),
 }
 
 /// Why a pattern is refused.
@@ -33,7 +35,7 @@ pub enum PatternError {
     #[error("path has a `.` or `..` component")]
     Dots,
     /// A variable this program does not know.
-    #[error("variable {0} is not known; %%users.homedir%% is")]
+    #[error("variable {0} is not known; %%users.homedir%% and %%users.username%% are")]
     Variable(String),
     /// A glob that does not parse.
     #[error("component {component:?} is not a valid glob: {reason}")]
@@ -46,44 +48,78 @@ pub enum PatternError {
 }
 
 /// Stands for every home folder.
-pub(super) const HOME: &str = "%%users.homedir%%";
+const HOME: &str = "%%users.homedir%%";
+/// Stands for every user's login name.
+const NAME: &str = "%%users.username%%";
 
-/// Parses a path; where it stands for home folders, one pattern for each of them.
-pub(super) fn expand(path: &str, homes: &[&str]) -> Result<Vec<Pattern>, PatternError> {
-    let rest = path.replace(HOME, "");
+/// Whether a path stands for one of every user.
+pub(super) fn names_users(path: &str) -> bool {
+    path.contains(HOME) || path.contains(NAME)
+}
+
+/// Parses a path; where it stands for users' folders, one pattern for each of them. `depth` is how deep a `**` without
+/// a number goes.
+pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<Vec<Pattern>, PatternError> {
+    let rest = path.replace(HOME, "").replace(NAME, "");
     if let Some(from) = rest.find("%%") {
         let variable = rest.get(from..).unwrap_or_default();
         let end = variable.get(2..).and_then(|rest| rest.find("%%")).map_or(variable.len(), |end| end + 4);
         return Err(PatternError::Variable(variable.get(..end).unwrap_or_default().to_owned()));
     }
-    match path.strip_prefix(HOME) {
-        Some(below) => homes.iter().map(|home| Pattern::below_home(home, below)).collect(),
-        None if path.contains(HOME) => Err(PatternError::Relative),
-        None => Ok(vec![Pattern::parse(path)?]),
+    if !names_users(path) {
+        return Ok(vec![Pattern::parse(path, depth)?]);
     }
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for user in users {
+        let named = match std::str::from_utf8(&user.name) {
+            Ok(name) => path.replace(NAME, &globset::escape(name)),
+            Err(_) if path.contains(NAME) => continue,
+            Err(_) => path.to_owned(),
+        };
+        let pattern = match named.strip_prefix(HOME) {
+            Some(below) => Pattern::below_home(&user.home, below, depth)?,
+            None if named.contains(HOME) => return Err(PatternError::Relative),
+            None => Pattern::parse(&named, depth)?,
+        };
+        // Several users can share a home.
+        if !patterns.iter().any(|known| known.text == pattern.text) {
+            patterns.push(pattern);
+        }
+    }
+    Ok(patterns)
 }
 
 impl Pattern {
     /// Parses an absolute path pattern.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    pub fn parse(text: &str, depth: Option<u32>) -> Result<Self, PatternError> {
         let below = text.strip_prefix('/').ok_or(PatternError::Relative)?;
-        let components = below.split('/').filter(|component| !component.is_empty()).map(Component::parse);
-        Ok(Self { text: text.to_owned(), components: components.collect::<Result<_, _>>()? })
+        let parse = |component| Component::parse(component, depth);
+        let components = below.split('/').filter(|component| !component.is_empty()).map(parse);
+        Ok(Self { text: text.as_bytes().to_vec(), components: components.collect::<Result<_, _>>()? })
+    }
+
+    /// A pattern of exactly one path, raw bytes, whose `.` and `..` are resolved by their text.
+    pub fn of_path(path: &[u8]) -> Self {
+        let mut components: Vec<Component> = Vec::new();
+        for name in path.split(|byte| *byte == b'/') {
+            match name {
+                b"" | b"." => {}
+                // No link is followed, so that `..` may be resolved by its text.
+                b".." => drop(components.pop()),
+                name => components.push(Component::Literal(name.to_vec())),
+            }
+        }
+        Self { text: path.to_vec(), components }
     }
 
     /// A pattern below a home folder. The folder's own name comes from the host and is never read as a pattern.
-    fn below_home(home: &str, below: &str) -> Result<Self, PatternError> {
-        let mut components = Vec::new();
-        for name in home.split('/') {
-            match name {
-                "" | "." => {}
-                // No link is followed, so that `..` may be resolved by its text.
-                ".." => drop(components.pop()),
-                name => components.push(Component::Literal(name.as_bytes().to_vec())),
-            }
+    fn below_home(home: &[u8], below: &str, depth: Option<u32>) -> Result<Self, PatternError> {
+        let mut pattern = Self::of_path(home);
+        if !below.is_empty() {
+            pattern.components.extend(Self::parse(below, depth)?.components);
         }
-        components.extend(Self::parse(below)?.components);
-        Ok(Self { text: format!("{}{below}", home.trim_end_matches('/')), components })
+        pattern.text = [home.strip_suffix(b"/").unwrap_or(home), below.as_bytes()].concat();
+        Ok(pattern)
     }
 
     /// Whether an absolute path, raw bytes, matches as a whole.
@@ -97,9 +133,12 @@ fn matches_from(components: &[Component], names: &[&[u8]]) -> bool {
     match (components, names) {
         ([], []) => true,
         // As the last component `**` stands for at least one name: the folder itself is not below itself.
-        ([Component::AnyDepth], names) => !names.is_empty(),
-        ([Component::AnyDepth, rest @ ..], names) => {
-            (0..=names.len()).any(|skipped| matches_from(rest, names.get(skipped..).unwrap_or_default()))
+        ([Component::AnyDepth(most)], names) => {
+            !names.is_empty() && most.is_none_or(|most| names.len() <= most as usize)
+        }
+        ([Component::AnyDepth(most), rest @ ..], names) => {
+            let most = most.map_or(names.len(), |most| names.len().min(most as usize));
+            (0..=most).any(|skipped| matches_from(rest, names.get(skipped..).unwrap_or_default()))
         }
         ([component, rest @ ..], [name, more @ ..]) => component.matches(name) && matches_from(rest, more),
         _ => false,
@@ -107,22 +146,28 @@ fn matches_from(components: &[Component], names: &[&[u8]]) -> bool {
 }
 
 impl Component {
-    fn parse(text: &str) -> Result<Self, PatternError> {
+    fn parse(text: &str, depth: Option<u32>) -> Result<Self, PatternError> {
         match text {
             "." | ".." => Err(PatternError::Dots),
-            "**" => Ok(Self::AnyDepth),
-            _ if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) => {
-                Ok(Self::Literal(text.as_bytes().to_vec()))
-            }
-            _ => {
-                let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
-                let glob = glob.map_err(|error| PatternError::Glob {
-                    component: text.to_owned(),
-                    reason: error.kind().to_string(),
-                })?;
-                Ok(Self::Glob(glob.compile_matcher()))
-            }
+            "**" => Ok(Self::AnyDepth(depth)),
+            _ => match text.strip_prefix("**").map(str::parse) {
+                Some(Ok(most @ 1..)) => Ok(Self::AnyDepth(Some(most))),
+                _ => Self::of_name(text),
+            },
         }
+    }
+
+    /// A pattern of one name.
+    pub fn of_name(text: &str) -> Result<Self, PatternError> {
+        if !text.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            return Ok(Self::Literal(text.as_bytes().to_vec()));
+        }
+        let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
+        let glob = glob.map_err(|error| PatternError::Glob {
+            component: text.to_owned(),
+            reason: error.kind().to_string(),
+        })?;
+        Ok(Self::Glob(glob.compile_matcher()))
     }
 
     /// Whether one name matches.
@@ -131,7 +176,7 @@ impl Component {
         match self {
             Self::Literal(literal) => literal == name,
             Self::Glob(glob) => glob.is_match(std::ffi::OsStr::from_bytes(name)),
-            Self::AnyDepth => true,
+            Self::AnyDepth(_) => true,
         }
     }
 }
@@ -139,6 +184,10 @@ impl Component {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn user(name: &[u8], home: &[u8]) -> User {
+        User { name: name.to_vec(), home: home.to_vec(), login: true }
+    }
 
     #[test]
     fn patterns_match_whole_paths() {
@@ -151,28 +200,52 @@ mod tests {
             ("/**/id_{rsa,dsa}", "/id_rsa", true),
             ("/**/id_{rsa,dsa}", "/root/.ssh/id_rsa.pub", false),
             ("/a/**/b", "/a/x/y/b", true),
+            ("/a/**1/b", "/a/x/y/b", false),
+            ("/a/**2/b", "/a/x/y/b", true),
+            ("/a/**2", "/a/x/y", true),
+            ("/a/**2", "/a/x/y/z", false),
             ("/a/?", "/a/\u{e9}", false),
         ] {
-            let parsed = Pattern::parse(pattern).expect(pattern);
+            let parsed = Pattern::parse(pattern, None).expect(pattern);
             assert_eq!(parsed.matches(path.as_bytes()), expected, "{pattern} {path}");
         }
     }
 
     #[test]
+    fn a_depth_of_the_definition_bounds_what_has_no_number() {
+        let bounded = Pattern::parse("/a/**", Some(3)).expect("good");
+        assert!(bounded.matches(b"/a/1/2/3") && !bounded.matches(b"/a/1/2/3/4"));
+    }
+
+    #[test]
     fn names_that_are_not_text_match() {
-        let pattern = Pattern::parse("/a/b*").expect("good");
+        let pattern = Pattern::parse("/a/b*", None).expect("good");
         assert!(pattern.matches(b"/a/b\xff\xfe"));
     }
 
     #[test]
     fn a_home_folder_with_glob_characters_is_taken_literally() {
-        let homes = ["/home/a*", "/tmp/./a/../b\\", "/home/[x", "/"];
-        let patterns = expand("%%users.homedir%%/.profile", &homes).expect("whatever a host names");
-        let paths: [&[u8]; 4] =
-            [b"/home/a*/.profile", b"/tmp/b\\/.profile", b"/home/[x/.profile", b"/.profile"];
+        let homes: [&[u8]; 5] = [b"/home/a*", b"/tmp/./a/../b\\", b"/home/[x", b"/", b"/home/\xff"];
+        let users: Vec<User> = homes.iter().map(|home| user(b"u", home)).collect();
+        let patterns = expand("%%users.homedir%%/.profile", &users, None).expect("whatever a host names");
+        let paths: [&[u8]; 5] = [
+            b"/home/a*/.profile",
+            b"/tmp/b\\/.profile",
+            b"/home/[x/.profile",
+            b"/.profile",
+            b"/home/\xff/.profile",
+        ];
         for (pattern, path) in patterns.iter().zip(paths) {
-            assert!(pattern.matches(path), "{}", pattern.text);
+            assert!(pattern.matches(path), "{:?}", pattern.text);
         }
         assert!(!patterns[0].matches(b"/home/ab/.profile"));
+    }
+
+    #[test]
+    fn a_user_name_with_glob_characters_is_taken_literally() {
+        let users = [user(b"a*", b"/home/a"), user(b"b", b"/home/b")];
+        let patterns = expand("/var/mail/%%users.username%%", &users, None).expect("good");
+        assert!(patterns[0].matches(b"/var/mail/a*") && !patterns[0].matches(b"/var/mail/ab"));
+        assert!(patterns[1].matches(b"/var/mail/b"));
     }
 }

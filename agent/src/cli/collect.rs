@@ -9,15 +9,15 @@ use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigg
 use super::{
     CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, SealArgs, print, say,
 };
-use crate::catalogue::{Catalogue, Definition};
-use crate::collect::{
-    CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect, live_tables,
-};
+use crate::catalogue::{Catalogue, Definition, OptIn, Selection};
+use crate::collect::{CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect};
 use crate::package::Destination;
 use crate::seal::{AuthorityUrl, ExaminerKey, Passphrase, SealingKeys};
 
 /// Most compressing threads: each costs a few MiB, and reading bounds what more of them could do.
 const MAX_WORKERS: usize = 8;
+/// What is captured where nothing is named.
+const DEFAULT_PROFILE: &str = "triage";
 
 pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
     let request = request(&args)?;
@@ -58,12 +58,12 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
     for file in &args.definitions {
         added.extend(catalogue.add_file(file).map_err(Failure::usage)?);
     }
-    let (selection, live_state, definitions) = select(args, &catalogue, &added)?;
+    let (name, selection) = select(args, &catalogue, &added)?;
     Ok(Request {
         details,
-        selection,
-        tables: if live_state { live_tables() } else { &[] },
-        definitions,
+        selection: name,
+        tables: selection.tables,
+        definitions: selection.definitions,
         destination: destination(&args.output),
         max_file_size: args.max_file_size,
         workers: workers(),
@@ -75,31 +75,33 @@ pub(super) fn workers() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().min(MAX_WORKERS))
 }
 
+/// What is to be captured, and what to call it: profiles, and whatever was named beside them.
 fn select(
     args: &CollectArgs,
     catalogue: &Catalogue,
     added: &[String],
-) -> Result<(String, bool, Vec<Definition>), Failure> {
-    let chosen = |names: &[String]| {
-        let definitions = names.iter().map(|name| catalogue.definition(name).cloned());
-        definitions.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)
+) -> Result<(String, Selection), Failure> {
+    let named = args.artifact.is_empty() && args.path.is_empty();
+    let profiles = match args.profile.as_slice() {
+        // What is brought along is captured with the default, as what is named is not.
+        [] if named => vec![DEFAULT_PROFILE.to_owned()],
+        profiles => profiles.to_vec(),
     };
-    if args.artifact.is_empty() && args.path.is_empty() {
-        let profile = catalogue.profile(&args.profile).map_err(Failure::usage)?;
-        let mut definitions = chosen(&profile.artifacts)?;
-        // What is brought along is meant to be captured.
-        let extra: Vec<String> =
-            added.iter().filter(|name| !profile.artifacts.contains(name)).cloned().collect();
-        definitions.extend(chosen(&extra)?);
-        return Ok((profile.name.clone(), profile.live_state, definitions));
-    }
-    let mut definitions = chosen(&args.artifact)?;
+    let opt_in = if args.personal { OptIn::WithChapter } else { OptIn::ByName };
+    let names: Vec<String> =
+        if profiles.is_empty() { &[][..] } else { added }.iter().chain(&args.artifact).cloned().collect();
+    let mut selection = catalogue.select(&profiles, &names, opt_in).map_err(Failure::usage)?;
     if !args.path.is_empty() {
         let paths = Definition::of_paths(args.path.clone());
         paths.check().map_err(Failure::usage)?;
-        definitions.push(paths);
+        selection.definitions.push(paths);
     }
-    Ok(("chosen on the command line".to_owned(), false, definitions))
+    let name = match profiles.as_slice() {
+        [] => "chosen on the command line".to_owned(),
+        profiles if args.artifact.is_empty() && args.path.is_empty() => profiles.join(", "),
+        profiles => format!("{} and what was named beside it", profiles.join(", ")),
+    };
+    Ok((name, selection))
 }
 
 fn destination(output: &Path) -> Destination {

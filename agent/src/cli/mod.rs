@@ -50,12 +50,15 @@ struct CollectArgs {
     /// Write the package into DIR, or to standard output with `-`.
     #[arg(short, long, value_name = "DIR", default_value = "evidence")]
     output: PathBuf,
-    /// Capture what this profile names.
-    #[arg(long, default_value = "triage", conflicts_with_all = ["artifact", "path"])]
-    profile: String,
-    /// Capture only these artifacts, without live state.
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    /// Capture what these profiles name; `triage` where nothing is named.
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+    profile: Vec<String>,
+    /// Capture these artifacts, tables or chapters of either; with --profile beside what it names.
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',')]
     artifact: Vec<String>,
+    /// Capture personal data and secrets too where a chapter or profile holds them, such as environment blocks.
+    #[arg(long)]
+    personal: bool,
     /// Capture only the files these patterns name, without live state.
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     path: Vec<String>,

@@ -13,7 +13,7 @@ use super::{Halt, Session};
 use crate::catalogue::{Component, Definition, Pattern};
 use crate::clock;
 use crate::package::{Content, MemberWriter, ReadEnd};
-use crate::source::{self, Folder, Looked, OpenFile};
+use crate::source::{self, Folder, Looked, OpenFile, User};
 
 /// Folders below folders that a search goes down; a file system can nest without end.
 const MAX_DEPTH: usize = 128;
@@ -28,7 +28,7 @@ pub(super) struct FileSearch<'s, 'p> {
     session: &'s mut Session<'p>,
     seen: HashSet<u64>,
     hasher: RandomState,
-    homes: Vec<String>,
+    users: Vec<User>,
     access_times_changed: u64,
 }
 
@@ -48,8 +48,8 @@ struct Failure<'a> {
 
 impl<'s, 'p> FileSearch<'s, 'p> {
     /// A search that has seen nothing yet.
-    pub(super) fn new(session: &'s mut Session<'p>, homes: Vec<String>) -> Self {
-        Self { session, seen: HashSet::new(), hasher: RandomState::new(), homes, access_times_changed: 0 }
+    pub(super) fn new(session: &'s mut Session<'p>, users: Vec<User>) -> Self {
+        Self { session, seen: HashSet::new(), hasher: RandomState::new(), users, access_times_changed: 0 }
     }
 
     /// Files and folders whose access time could not be left alone.
@@ -61,21 +61,20 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     pub(super) fn collect(&mut self, definition: &Definition) -> Result<(), Halt> {
         self.session.package.log(Action::SearchArtifact, Some(definition.name.clone()), None, "ok")?;
         self.session.progress.artifact(&definition.name);
-        let homes: Vec<&str> = self.homes.iter().map(String::as_str).collect();
         // Definitions were checked when they were read.
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let patterns = definition.patterns(&homes).map_err(invalid)?;
-        let exclusions = definition.exclusions(&homes).map_err(invalid)?;
+        let patterns = definition.patterns(&self.users).map_err(invalid)?;
+        let exclusions = definition.exclusions(&self.users).map_err(invalid)?;
         let artifact = Artifact {
             name: definition.name.clone(),
             exclusions,
             exclude_why: definition.exclude_why.clone(),
         };
-        let root = Folder::root()?;
+        let root = self.session.root.folder()?;
         for pattern in &patterns {
             if !self.descend(&root, &pattern.components, &artifact, 0)? {
                 let error = io::Error::from(io::ErrorKind::NotFound);
-                self.fail(&artifact, Failure { path: pattern.text.as_bytes(), looked: None, error })?;
+                self.fail(&artifact, Failure { path: &pattern.text, looked: None, error })?;
             }
         }
         Ok(())
@@ -109,7 +108,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
                     Err(error) => search.vanished(folder, name, artifact, error),
                 }
             }),
-            Component::AnyDepth => {
+            Component::AnyDepth(_) => {
                 let here = !rest.is_empty() && self.descend(folder, rest, artifact, depth)?;
                 let below = self.each_entry(folder, artifact, |search, name| match folder.look(name) {
                     Ok(looked) if rest.is_empty() => {
@@ -136,7 +135,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         artifact: &Artifact,
         depth: usize,
     ) -> Result<bool, Halt> {
-        let at_end = matches!(rest, [] | [Component::AnyDepth]);
+        let at_end = matches!(rest, [] | [Component::AnyDepth(_)]);
         if looked.kind == ItemKind::Directory && !rest.is_empty() {
             return Ok(self.enter(folder, name, looked, rest, artifact, depth)? || at_end);
         }
@@ -181,7 +180,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             self.fail(artifact, Failure { path: &path, looked: Some(looked), error })?;
             return Ok(true);
         }
-        if matches!(components, [Component::AnyDepth]) {
+        if matches!(components, [Component::AnyDepth(_)]) {
             self.visit(folder, name, looked, artifact)?;
         }
         self.descend(&below, components, artifact, depth + 1)

@@ -18,13 +18,13 @@ use holdfast_schemas::collection::{
     Clock, ClockReading, Collection, DefinitionUse, FORMAT, Footprint, Interruption,
 };
 use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
-use holdfast_schemas::text::Salt;
+use holdfast_schemas::text::{Base64Bytes, Salt};
 
 use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Destination, PackageError, PackageWriter, create_private};
 use crate::seal::{self, SealingKeys};
-use crate::source::{FileIdentity, Folder, Owners, Root};
+use crate::source::{FileIdentity, Folder, Owners, Root, User};
 use crate::state::{self, Table};
 use files::FileSearch;
 pub use progress::{Progress, ProgressMode};
@@ -133,12 +133,12 @@ pub fn collect(
 fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u64)> {
     let first = |halt| (halt, 0);
     session.package.log(Action::Start, None, None, "ok").map_err(|error| first(error.into()))?;
-    for table in request.tables {
+    for table in &request.tables {
         live::capture(session, table).map_err(first)?;
     }
-    let by_home = request.definitions.iter().any(Definition::names_homes);
-    let homes = if by_home { home_folders(session).map_err(first)? } else { Vec::new() };
-    let mut search = FileSearch::new(session, homes);
+    let by_user = request.definitions.iter().any(Definition::names_users);
+    let users = if by_user { users_with_homes(session).map_err(first)? } else { Vec::new() };
+    let mut search = FileSearch::new(session, users);
     for definition in &request.definitions {
         if let Err(halt) = search.collect(definition) {
             return Err((halt, search.access_times_changed()));
@@ -147,33 +147,38 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u
     Ok(search.access_times_changed())
 }
 
-/// Home folders that exist: those of /etc/passwd, and folders below /home whose owners a directory service knows. A
-/// home that is named and not there is recorded once, instead of once for each file that might have been in it.
-fn home_folders(session: &mut Session<'_>) -> Result<Vec<String>, Halt> {
-    let mut homes = Vec::new();
-    let named: Vec<String> = session.owners.homes().iter().map(|user| user.home.clone()).collect();
-    for home in named {
-        match crate::source::exists(&home) {
-            Ok(true) => homes.push(home),
-            Ok(false) => absent_home(session, &home)?,
-            // Let the search meet the refusal and record it.
-            Err(_) => homes.push(home),
+/// Users whose home folders exist: those of /etc/passwd, root whatever that file says, and one for each folder below
+/// /home, since a directory service may know its owner. A home that is named and not there is recorded once, instead of
+/// once for each file that might have been in it.
+fn users_with_homes(session: &mut Session<'_>) -> Result<Vec<User>, Halt> {
+    let mut users: Vec<User> = Vec::new();
+    let named = session.owners.homes().to_vec();
+    for user in named {
+        match session.root.folder_at(&user.home) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                if !users.iter().any(|known| known.home == user.home) {
+                    absent_home(session, &user.home)?;
+                }
+            }
+            // Let the search meet a refusal and record it.
+            _ => users.push(user),
         }
     }
-    let below_home = Folder::root().and_then(|root| root.descend(b"home")).and_then(|home| home.list());
-    if let Ok(mut listing) = below_home {
-        for name in listing.next_chunk().unwrap_or_default() {
-            let home = String::from_utf8(name).map(|name| format!("/home/{name}"));
-            homes.extend(home.ok().filter(|home| !homes.contains(home)));
+    let below_home = session.root.names("/home").unwrap_or_default();
+    let homes = below_home.into_iter().map(|name| [b"/home/", name.as_slice()].concat());
+    for home in [b"/root".to_vec()].into_iter().chain(homes) {
+        if !users.iter().any(|user| user.home == home) {
+            let name = home.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            users.push(User { name, home, login: true });
         }
     }
-    Ok(homes)
+    Ok(users)
 }
 
-fn absent_home(session: &mut Session<'_>, home: &str) -> Result<(), Halt> {
+fn absent_home(session: &mut Session<'_>, home: &[u8]) -> Result<(), Halt> {
     let mut record = session.draft("HomeFolders", ItemKind::Unknown, EvidenceRoute::Copied, Outcome::Missing);
-    record.source_path = Some(home.to_owned());
-    record.source_path_raw = Some(holdfast_schemas::text::Base64Bytes(home.as_bytes().to_vec()));
+    record.source_path = std::str::from_utf8(home).ok().map(str::to_owned);
+    record.source_path_raw = Some(Base64Bytes(home.to_vec()));
     record.error = Some("named in /etc/passwd, not on this host".to_owned());
     session.record(record, Action::Record)
 }
@@ -272,10 +277,11 @@ fn open_session<'p>(
         .map_err(|error| unusable(error.to_string()))?;
     let space = SpaceWatch::new(&package).map_err(|error| unusable(error.to_string()))?;
     progress.watch(package.meter());
+    let root = Root::live().map_err(|error| unusable(error.to_string()))?;
     Ok(Session {
         package,
-        root: Root::live().map_err(|error| unusable(error.to_string()))?,
-        owners: Owners::of_this_host(),
+        owners: Owners::of(&root),
+        root,
         progress,
         stop,
         space,
@@ -288,7 +294,7 @@ fn open_session<'p>(
 
 fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
     let details = &request.details;
-    let tables = request.tables.iter().map(live::definition);
+    let tables = request.tables.iter().copied().map(live::definition);
     let artifacts = request.definitions.iter().map(|definition: &Definition| DefinitionUse {
         name: definition.name.clone(),
         origin: definition.origin.clone(),

@@ -14,7 +14,7 @@ pub struct Request {
     /// The profile's name, or how the selection was made.
     pub selection: String,
     /// Tables of live state, in order.
-    pub tables: &'static [Table],
+    pub tables: Vec<&'static Table>,
     /// Artifacts, in order.
     pub definitions: Vec<Definition>,
     /// Where the package goes.

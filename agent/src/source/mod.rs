@@ -14,7 +14,7 @@ use holdfast_schemas::item::Outcome;
 
 pub use folder::{FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
-pub use owners::Owners;
+pub use owners::{Owners, User};
 pub use root::Root;
 
 /// The item outcome that an error of the operating system stands for.
@@ -34,22 +34,4 @@ pub fn same_volume_as_root(folder: &Path) -> bool {
     let absolute = std::path::absolute(folder).unwrap_or_default();
     let nearest = absolute.ancestors().find_map(device);
     nearest.is_some() && nearest == device(Path::new("/"))
-}
-
-/// Whether something stands at an absolute path; no link is followed.
-pub fn exists(path: &str) -> io::Result<bool> {
-    let names: Vec<&[u8]> =
-        path.as_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-    let Some((last, parents)) = names.split_last() else { return Ok(true) };
-    let looked = parents
-        .iter()
-        .try_fold(Folder::root()?, |folder, name| folder.descend(name))
-        .and_then(|folder| folder.look(last));
-    match looked {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
 }

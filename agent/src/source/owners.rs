@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-/// A user with a home folder.
+use super::Root;
+
+/// A user with a home folder. Both are raw bytes: the host chose them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// Login name.
-    pub name: String,
+    pub name: Vec<u8>,
     /// Home folder, absolute.
-    pub home: String,
+    pub home: Vec<u8>,
+    /// Whether the login shell is one that lets somebody in.
+    pub login: bool,
 }
 
 /// Names of users and groups, and the users' home folders.
@@ -19,29 +23,32 @@ pub struct Owners {
     homes: Vec<User>,
 }
 
+/// The most that is read of either file, in bytes.
+const CAP: usize = 16 << 20;
+
 impl Owners {
-    /// Reads the host's own files; what cannot be read or parsed is left out.
-    pub fn of_this_host() -> Self {
-        let text = |path| super::kernel_text(path).unwrap_or_default();
+    /// Reads the examined host's own files; what cannot be read or parsed is left out.
+    pub fn of(root: &Root) -> Self {
+        let text = |path: &str| root.text(path, CAP).unwrap_or_default();
         Self::parse(&text("/etc/passwd"), &text("/etc/group"))
     }
 
     fn parse(passwd: &[u8], group: &[u8]) -> Self {
         let mut owners = Self::default();
-        for line in String::from_utf8_lossy(passwd).lines() {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, _, _, home, ..] = fields.as_slice() else { continue };
-            let Ok(uid) = uid.parse() else { continue };
-            owners.users.entry(uid).or_insert_with(|| (*name).to_owned());
-            let known = owners.homes.iter().any(|user| user.home == *home);
-            if home.starts_with('/') && !known && !home.contains('\0') {
-                owners.homes.push(User { name: (*name).to_owned(), home: (*home).to_owned() });
+        for line in passwd.split(|byte| *byte == b'\n') {
+            let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+            let [name, _, uid, _, _, home, rest @ ..] = fields.as_slice() else { continue };
+            let Some(uid) = number(uid) else { continue };
+            owners.users.entry(uid).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
+            if home.starts_with(b"/") && !home.contains(&0) {
+                let login = lets_in(rest.first().copied().unwrap_or_default());
+                owners.homes.push(User { name: name.to_vec(), home: home.to_vec(), login });
             }
         }
-        for line in String::from_utf8_lossy(group).lines() {
-            let mut fields = line.split(':');
-            if let (Some(name), Some(Ok(gid))) = (fields.next(), fields.nth(1).map(str::parse)) {
-                owners.groups.entry(gid).or_insert_with(|| name.to_owned());
+        for line in group.split(|byte| *byte == b'\n') {
+            let mut fields = line.split(|byte| *byte == b':');
+            if let (Some(name), Some(Some(gid))) = (fields.next(), fields.nth(1).map(number)) {
+                owners.groups.entry(gid).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
             }
         }
         owners
@@ -57,10 +64,20 @@ impl Owners {
         self.groups.get(&gid).cloned()
     }
 
-    /// Every distinct home folder, in the order of /etc/passwd.
+    /// Every user with an absolute home folder, in the order of /etc/passwd; several can share one.
     pub fn homes(&self) -> &[User] {
         &self.homes
     }
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// Whether a login shell lets somebody in; an empty one stands for /bin/sh (passwd(5)).
+fn lets_in(shell: &[u8]) -> bool {
+    const SHUT: [&[u8]; 6] = [b"nologin", b"false", b"sync", b"halt", b"shutdown", b"true"];
+    !SHUT.contains(&shell.rsplit(|byte| *byte == b'/').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -75,7 +92,8 @@ mod tests {
         );
         assert_eq!(owners.user(0).as_deref(), Some("root"));
         assert_eq!(owners.group(4).as_deref(), Some("adm"));
-        assert_eq!(owners.homes().first().map(|user| user.home.as_str()), Some("/root"));
+        assert_eq!(owners.homes().first().map(|user| user.home.as_slice()), Some(&b"/root"[..]));
         assert_eq!(owners.homes().len(), 3);
+        assert_eq!(owners.homes().last().map(|user| user.home.as_slice()), Some(&b"/home/\xff"[..]));
     }
 }
