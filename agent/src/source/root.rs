@@ -141,7 +141,9 @@ impl Root {
     fn resolve(&self, path: &[u8], flags: OFlags) -> io::Result<(OwnedFd, bool)> {
         let below: Vec<u8> = path.iter().copied().skip_while(|byte| *byte == b'/').collect();
         let name = if below.is_empty() { c".".to_owned() } else { CString::new(below)? };
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // openat2 refuses what O_PATH makes meaningless.
+        let reading = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NOCTTY };
+        let flags = flags | OFlags::CLOEXEC | reading;
         let open = |flags| match &self.mounted_at {
             // The live root is `/`: an ordinary look-up cannot leave it.
             None => rustix::fs::openat(&self.fd, &name, flags, Mode::empty()),
