@@ -12,7 +12,7 @@ use holdfast_schemas::text::Base64Bytes;
 use super::{Halt, Session};
 use crate::clock;
 use crate::package::{Content, PackageError};
-use crate::state::{Captured, Gap, RawText, Table, TableCapture};
+use crate::state::{Captured, Gap, RawText, Reads, Table, TableCapture};
 
 /// What a table was captured by, for the collection's list of definitions.
 pub(super) fn definition(table: &Table) -> DefinitionUse {
@@ -27,6 +27,13 @@ pub(super) fn definition(table: &Table) -> DefinitionUse {
 /// Captures one table.
 pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Halt> {
     session.check(u64::MAX)?;
+    if table.reads == Reads::Kernel && !session.root.is_live() {
+        let (kind, route) = (ItemKind::Table, EvidenceRoute::Generated);
+        let mut record = session.draft(table.name, kind, route, Outcome::NotApplicable);
+        record.error =
+            Some("only a running kernel has it, and --root names one that does not run".to_owned());
+        return session.record(record, Action::Record).map(drop);
+    }
     session.progress.artifact(table.name);
     let started = clock::now();
     let (member, mut writer) = session.package.begin(
@@ -35,8 +42,8 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
         started.unix_seconds(),
         0,
     );
-    let stop = session.stop;
-    let ended = || stop.is_set();
+    let stop = session.stop.clone();
+    let ended = || stop.reason().is_some();
     let mut rows = TableCapture::new(&mut writer, &session.root, &ended);
     let result = (table.capture)(&mut rows);
     let captured = rows.finish();
@@ -44,8 +51,9 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
 
     let mut record = session.draft(table.name, ItemKind::Table, EvidenceRoute::Generated, Outcome::Collected);
     if let Err(error) = result {
-        record.outcome = Outcome::ReadError;
-        record.error = Some(error.to_string());
+        let stopped = session.stop.reason().filter(|_| error.kind() == io::ErrorKind::Interrupted);
+        record.outcome = stopped.map_or(Outcome::ReadError, |_| Outcome::TruncatedByLimit);
+        record.error = Some(stopped.map_or_else(|| error.to_string(), |why| why.in_words().to_owned()));
     }
     record.read_started = Some(started);
     record.read_finished = Some(clock::now()).max(record.read_started);
@@ -83,7 +91,7 @@ fn keep_raw(session: &mut Session<'_>, table: &Table, raw: &RawText) -> Result<(
     record.source_path = Some(raw.path.clone());
     record.source_path_raw = Some(Base64Bytes(raw.path.clone().into_bytes()));
     hold(&mut record, member, content);
-    session.record(record, Action::ReadFile)
+    session.record(record, Action::ReadFile).map(drop)
 }
 
 fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Halt> {
@@ -91,7 +99,7 @@ fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Ha
     record.source_path_raw = Some(Base64Bytes(gap.subject.clone().into_bytes()));
     record.source_path = Some(gap.subject);
     record.error = Some(gap.reason);
-    session.record(record, Action::Record)
+    session.record(record, Action::Record).map(drop)
 }
 
 fn hold(record: &mut ItemRecord, member: String, content: Content) {
