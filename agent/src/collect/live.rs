@@ -1,15 +1,17 @@
 //! Owns the capture of live state: each table becomes a member, its kernel text lies beside it, its gaps are named;
 //! refuses to let one failing table keep the others from being captured.
 
-use std::io;
+use std::io::{self, Write};
 
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::DefinitionUse;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::text::Base64Bytes;
+use serde::Serialize;
 
 use super::{Halt, Session};
+use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Content, PackageError};
 use crate::state::{Captured, Gap, RawText, Reads, Table, TableCapture};
@@ -62,6 +64,52 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
     keep_beside(session, table, captured)
 }
 
+/// Writes a table of rows that are at hand.
+pub(super) fn write_rows(
+    session: &mut Session<'_>,
+    name: &str,
+    rows: impl IntoIterator<Item = impl Serialize>,
+) -> Result<(), Halt> {
+    let started = clock::now();
+    let file = format!("{name}.jsonl");
+    let (member, mut writer) =
+        session.package.begin("data/state", file.as_bytes(), started.unix_seconds(), 0);
+    for row in rows {
+        serde_json::to_writer(&mut writer, &row).map_err(io::Error::from)?;
+        writer.write_all(b"\n")?;
+    }
+    let content = writer.finish()?;
+    let mut record = session.draft(name, ItemKind::Table, EvidenceRoute::Generated, Outcome::Collected);
+    record.read_started = Some(started);
+    record.read_finished = Some(clock::now()).max(record.read_started);
+    hold(&mut record, member, content);
+    session.record(record, Action::CaptureTable).map(drop)
+}
+
+/// The definitions that are searched for, as the texts whose digests `collection.json` states.
+pub(super) fn write_definitions(session: &mut Session<'_>, definitions: &[Definition]) -> Result<(), Halt> {
+    let row = |definition: &Definition| DefinitionRow {
+        name: definition.name.clone(),
+        origin: definition.origin.clone(),
+        sha256: definition.digest(),
+        definition: String::from_utf8(definition.json()).unwrap_or_default(),
+    };
+    write_rows(session, "definitions", definitions.iter().map(row))
+}
+
+/// One definition.
+#[derive(Serialize)]
+struct DefinitionRow {
+    /// Derived: Its name, which item records give as `artifact`.
+    name: String,
+    /// Derived: Where it came from: `built-in`, `command line` or a file.
+    origin: String,
+    /// Derived: SHA-256 of `definition`.
+    sha256: Sha256Digest,
+    /// Derived: The definition as a JSON text, defaults left out.
+    definition: String,
+}
+
 fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> Result<(), Halt> {
     for raw in captured.raw {
         keep_raw(session, table, &raw)?;
@@ -102,7 +150,7 @@ fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Ha
     session.record(record, Action::Record).map(drop)
 }
 
-fn hold(record: &mut ItemRecord, member: String, content: Content) {
+pub(super) fn hold(record: &mut ItemRecord, member: String, content: Content) {
     record.member = Some(member);
     record.size = Some(content.size);
     record.sha256 = Some(content.sha256);

@@ -8,6 +8,7 @@ mod live;
 mod progress;
 mod recover;
 mod request;
+mod second_look;
 mod space;
 mod stop;
 mod summary;
@@ -31,6 +32,7 @@ use files::FileSearch;
 pub use progress::{Progress, ProgressMode};
 pub use recover::recover;
 pub use request::{Details, Limits, Request, RequestError, Scope};
+use second_look::FirstLook;
 use space::SpaceWatch;
 pub use stop::StopSignal;
 pub use summary::{NamedException, Summary};
@@ -111,6 +113,7 @@ pub fn collect(
     let mut collection = planned(request, &id, start);
     let mut session = open_session(request, &name, &collection, progress, stop)?;
 
+    let first_look = FirstLook::take(&session, &collection.clock.start);
     let outcome = capture(&mut session, request);
     let (halted, access_times_changed) = match outcome {
         Ok(access_times_changed) => (None, access_times_changed),
@@ -122,8 +125,9 @@ pub fn collect(
     collection.interruptions.extend(halted);
     progress.artifact("sealing");
 
-    let ended = session.package.log(Action::End, None, None, "ok");
-    if let Err(error) = ended {
+    let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session, access_times_changed));
+    let ended = looked_again.and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
+    if let Err(Halt::Package(error)) = ended {
         return Err(interrupted(session.package, error, &request.destination, &name));
     }
     collection.clock.end = clock::reading();
@@ -147,6 +151,9 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u
     session.package.log(Action::Start, None, None, "ok").map_err(|error| first(error.into()))?;
     for table in &request.tables {
         live::capture(session, table).map_err(first)?;
+    }
+    if !request.definitions.is_empty() {
+        live::write_definitions(session, &request.definitions).map_err(first)?;
     }
     let by_user = request.definitions.iter().any(Definition::names_users);
     let users = if by_user { users_with_homes(session).map_err(first)? } else { Vec::new() };
@@ -233,9 +240,7 @@ impl Session<'_> {
     /// Adds an item and its entry in the acquisition log.
     fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<u64, Halt> {
         let outcome = record.outcome;
-        if self.exceptions.len() < summary::NAMED {
-            self.exceptions.extend(NamedException::of(&record));
-        }
+        NamedException::add(&mut self.exceptions, &record);
         let id = self.package.record(record)?;
         self.progress.items(self.package.totals().files);
         self.package.log(action, None, Some(id), outcome.name())?;
