@@ -62,7 +62,8 @@ impl<'a> Capture<'a> {
         self.run_to_one_of(&[0, 10])
     }
 
-    fn run_to_one_of(self, expected: &[i32]) -> Captured {
+    /// Runs the agent, which may end with one of these exit statuses.
+    pub fn run_to_one_of(self, expected: &[i32]) -> Captured {
         let trust = self.workplace.join("trust");
         std::fs::create_dir_all(&trust).unwrap();
         let output = self.workplace.join("evidence");

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod capture;
 pub mod forge;
 pub mod hostile;
+pub mod package;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

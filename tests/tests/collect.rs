@@ -21,36 +21,8 @@ use holdfast_schemas::collection::Collection;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::{ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::json::read_record;
+use holdfast_tests::package::{collection, item, items, member};
 use holdfast_tests::{Authority, Capture, Captured, agent, run, stock, verifier, workplace};
-
-/// Reads a member of a package by its name below the package folder.
-fn member(package: &Path, name: &str) -> Vec<u8> {
-    let mut archive = zip::ZipArchive::new(fs::File::open(package).unwrap()).unwrap();
-    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
-    let full =
-        names.into_iter().find(|full| full.split_once('/').is_some_and(|(_, below)| below == name)).unwrap();
-    let mut content = Vec::new();
-    archive.by_name(&full).unwrap().read_to_end(&mut content).unwrap();
-    content
-}
-
-fn items(package: &Path) -> Vec<ItemRecord> {
-    let lines = member(package, "items.jsonl");
-    lines
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| read_record(line).unwrap())
-        .collect()
-}
-
-fn item<'a>(items: &'a [ItemRecord], path: &[u8]) -> &'a ItemRecord {
-    let found = items.iter().find(|item| item.source_path_raw.as_ref().is_some_and(|raw| raw.0 == path));
-    found.unwrap_or_else(|| panic!("no item for {}", String::from_utf8_lossy(path)))
-}
-
-fn collection(package: &Path) -> Collection {
-    read_record(&member(package, "collection.json")).unwrap()
-}
 
 fn everything_below(folder: &Path) -> String {
     format!("{}/**", folder.display())

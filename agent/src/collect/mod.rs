@@ -287,13 +287,6 @@ fn open_session<'p>(
 ) -> Result<Session<'p>, CollectError> {
     let folder = request.destination.folder();
     let unusable = |reason: String| CollectError::Unusable { folder: folder.display().to_string(), reason };
-    space::prepare(folder).map_err(&unusable)?;
-    let output_folder = std::fs::File::open(folder).and_then(|open| FileIdentity::of(&open)).ok();
-    let context = serde_json::to_vec(collection).map_err(|error| unusable(error.to_string()))?;
-    let package = PackageWriter::create(&request.destination, name, request.workers, &context)
-        .map_err(|error| unusable(error.to_string()))?;
-    let space = SpaceWatch::new(&package).map_err(|error| unusable(error.to_string()))?;
-    progress.watch(package.meter());
     let root = match &request.scope.root {
         None => Root::live().map_err(|error| unusable(error.to_string()))?,
         Some(folder) => Root::mounted(folder).map_err(|error| CollectError::UnusableRoot {
@@ -301,6 +294,13 @@ fn open_session<'p>(
             reason: error.to_string(),
         })?,
     };
+    space::prepare(folder).map_err(&unusable)?;
+    let output_folder = std::fs::File::open(folder).and_then(|open| FileIdentity::of(&open)).ok();
+    let context = serde_json::to_vec(collection).map_err(|error| unusable(error.to_string()))?;
+    let package = PackageWriter::create(&request.destination, name, request.workers, &context)
+        .map_err(|error| unusable(error.to_string()))?;
+    let space = SpaceWatch::new(&package).map_err(|error| unusable(error.to_string()))?;
+    progress.watch(package.meter());
     Ok(Session {
         package,
         owners: Owners::of(&root),
