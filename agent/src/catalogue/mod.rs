@@ -13,12 +13,28 @@ pub use pattern::{Component, Pattern, PatternError};
 pub use profile::{OptIn, Profile, Selection, name_of};
 
 /// The built-in definition files, by name, in the order of the catalogue.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 21] = [
     ("logins.yaml", include_str!("../../artifacts/logins.yaml")),
     ("logs.yaml", include_str!("../../artifacts/logs.yaml")),
+    ("audit.yaml", include_str!("../../artifacts/audit.yaml")),
     ("persistence.yaml", include_str!("../../artifacts/persistence.yaml")),
+    ("shells.yaml", include_str!("../../artifacts/shells.yaml")),
+    ("ssh.yaml", include_str!("../../artifacts/ssh.yaml")),
     ("users.yaml", include_str!("../../artifacts/users.yaml")),
     ("configuration.yaml", include_str!("../../artifacts/configuration.yaml")),
+    ("applications.yaml", include_str!("../../artifacts/applications.yaml")),
+    ("browsers.yaml", include_str!("../../artifacts/browsers.yaml")),
+    ("databases.yaml", include_str!("../../artifacts/databases.yaml")),
+    ("web_servers.yaml", include_str!("../../artifacts/web_servers.yaml")),
+    ("mail.yaml", include_str!("../../artifacts/mail.yaml")),
+    ("cloud.yaml", include_str!("../../artifacts/cloud.yaml")),
+    ("containers.yaml", include_str!("../../artifacts/containers.yaml")),
+    ("kubernetes.yaml", include_str!("../../artifacts/kubernetes.yaml")),
+    ("virtual_machines.yaml", include_str!("../../artifacts/virtual_machines.yaml")),
+    ("boot.yaml", include_str!("../../artifacts/boot.yaml")),
+    ("kernel.yaml", include_str!("../../artifacts/kernel.yaml")),
+    ("packages.yaml", include_str!("../../artifacts/packages.yaml")),
+    ("temporary.yaml", include_str!("../../artifacts/temporary.yaml")),
 ];
 
 const PROFILES: &str = include_str!("../../artifacts/profiles.yaml");
