@@ -3,6 +3,7 @@
 
 mod folder;
 mod kernel;
+mod lines;
 mod owners;
 mod root;
 

@@ -22,8 +22,11 @@
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
 pub mod clock;
+mod files;
 mod hidden_processes;
 mod interfaces;
+mod last;
+mod lastlog;
 mod modules;
 mod mounts;
 mod neighbours;
@@ -33,12 +36,18 @@ mod process_folders;
 mod process_stat;
 mod processes;
 mod routes;
+mod row;
 mod sessions;
+mod shadow;
 mod sock_diag;
 mod socket_owners;
 mod socket_text;
 mod sockets;
+mod ssh_access;
+mod sudoers;
 mod text;
+mod user_groups;
+mod user_ssh_keys;
 mod users;
 mod utmp;
 
@@ -62,4 +71,12 @@ const TABLES: &[Table] = &[
     interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
+    last::TABLE,
+    lastlog::TABLE,
+    user_groups::TABLE,
+    shadow::TABLE,
+    sudoers::TABLE,
+    ssh_access::AUTHORIZED_KEYS,
+    ssh_access::KNOWN_HOSTS,
+    user_ssh_keys::TABLE,
 ];
