@@ -359,8 +359,106 @@ fn latest_logins_are_found_in_a_file_with_a_hole_of_a_terabyte() {
     assert_eq!((rows[1]["tty"].as_str(), rows[1]["host"].as_str()), (Some("pts/3"), Some("192.0.2.9")));
 }
 
+#[test]
+fn units_are_found_in_every_path_with_what_changes_and_enables_them() {
+    let planted = Planted::new();
+    planted
+        .file("/etc/passwd", PASSWD)
+        .file("/usr/lib/systemd/system/a.service", "[Unit]\nDescription=A\n[Service]\nUser=eve\nExecStart=/bin/a \\\n  -x\nExecStop=/bin/b\n[Install]\nWantedBy=x.target\n")
+        .file("/etc/systemd/system/a.service.d/10-odd.conf", "[Service]\nExecStart=\nExecStart=/tmp/evil\nEnvironment=LD_PRELOAD=/tmp/x.so\n")
+        .link("/etc/systemd/system/multi-user.target.wants/a.service", "/usr/lib/systemd/system/a.service")
+        .link("/lib", "usr/lib")
+        .link("/etc/systemd/system/masked.service", "/dev/null")
+        .file("/usr/lib/systemd/system/masked.service", "[Service]\nExecStart=/bin/m\n")
+        .file("/run/systemd/generator/gen.mount", "[Unit]\nSourcePath=/etc/fstab\n[Mount]\nWhat=/dev/x\n")
+        .file("/run/systemd/transient/run-1.service", "[Service]\nExecStart=/bin/t\n")
+        .file("/usr/lib/systemd/system/t@.service", "[Service]\nExecStart=/bin/%i\n")
+        .link("/etc/systemd/system/multi-user.target.wants/t@one.service", "../../../../usr/lib/systemd/system/t@.service")
+        .file("/etc/systemd/system/ghost.service.d/x.conf", "[Service]\nExecStart=/bin/ghost\n")
+        .file("/home/eve/.config/systemd/user/mine.service", "[Service]\nExecStart=/home/eve/.x\n")
+        .link("/etc/systemd/system/outside.service", "../../../../../../../../etc/hostname")
+        .file(OsStr::from_bytes(b"/etc/systemd/system/b\xff.service"), b"[Service]\nExecStart=/bin/\xfe\n")
+        .file("/usr/lib/systemd/system/a.timer", "[Timer]\nOnCalendar=daily\nOnBootSec=5\nPersistent=true\n")
+        .file("/var/lib/systemd/timers/stamp-a.timer", "");
+    let rows = planted.rows("systemd_units");
+    let a = row(
+        &rows,
+        &[("id", "a.service"), ("unit_file_state", "enabled"), ("user", "eve"), ("description", "A")],
+    );
+    assert_eq!(a["exec_start"], "/bin/a -x\n\n/tmp/evil");
+    assert_eq!(
+        (a["exec_other"].as_str(), a["environment"].as_str()),
+        (Some("ExecStop=/bin/b"), Some("LD_PRELOAD=/tmp/x.so"))
+    );
+    assert_eq!(a["drop_ins"], "/etc/systemd/system/a.service.d/10-odd.conf");
+    assert_eq!(a["enabled_by"], "/etc/systemd/system/multi-user.target.wants/a.service");
+    assert_eq!(rows.iter().filter(|row| row["id"] == "a.service").count(), 1, "/lib is /usr/lib");
+    row(&rows, &[("id", "masked.service"), ("load_state", "masked"), ("unit_file_state", "masked")]);
+    let hidden = row(&rows, &[("id", "masked.service"), ("load_state", "loaded")]);
+    assert_eq!(hidden["overridden"], true);
+    row(
+        &rows,
+        &[
+            ("id", "gen.mount"),
+            ("unit_file_state", "generated"),
+            ("source_path", "/etc/fstab"),
+            ("triggers", "What=/dev/x"),
+        ],
+    );
+    row(&rows, &[("id", "run-1.service"), ("unit_file_state", "transient")]);
+    row(&rows, &[("id", "t@.service"), ("unit_file_state", "enabled")]);
+    row(&rows, &[("id", "ghost.service"), ("unit_file_state", "drop-in"), ("exec_start", "/bin/ghost")]);
+    assert_eq!(row(&rows, &[("id", "mine.service"), ("scope", "user")])["uid"], 1001);
+    let odd = row(&rows, &[("id", r"b\xff.service")]);
+    assert_eq!(raw(odd, "exec_start_raw"), b"/bin/\xfe");
+    assert!(row(&rows, &[("id", "outside.service")])["exec_start"].is_null());
+    let timers = planted.rows("systemd_timers");
+    let timer = row(
+        &timers,
+        &[("id", "a.timer"), ("unit", "a.service"), ("on_calendar", "daily"), ("on_other", "OnBootSec=5")],
+    );
+    assert!(timer["last_trigger"].as_i64().unwrap() > 1_700_000_000);
+}
+
+#[test]
+fn jobs_of_cron_and_at_are_found_in_every_spool() {
+    let planted = Planted::new();
+    planted
+        .file("/etc/crontab", "SHELL=/bin/sh\n17 * * * * root run-parts /x\n")
+        .file("/etc/cron.d/odd", b"@reboot m\xffl /bin/\xff\n")
+        .file("/etc/cron.daily/job", "#!/bin/sh\n")
+        .file("/etc/anacrontab", "1 5 cron.daily run-parts /etc/cron.daily\n@monthly 45 m /bin/m\n")
+        .file("/var/spool/cron/crontabs/eve", "*/5 * * * 1-5 /home/eve/.x %in\n")
+        .file("/var/spool/cron/rh", "0 0 1 1 0 /bin/rh\n")
+        .file("/etc/crontabs/alpine", "* * * * * /bin/alpine\n")
+        .link("/var/spool/cron/crontabs/link", "/opt/jobs")
+        .file("/opt/jobs", "1 2 3 4 5 /bin/linked\n")
+        .file(
+            "/var/spool/cron/atjobs/a0000101a8b6b8",
+            "#!/bin/sh\nX=1; export X\ncd / || {\n\t exit 1\n}\n/bin/later\n",
+        )
+        .file("/var/spool/cron/atjobs/.SEQ", "00001\n");
+    let rows = planted.rows("crontab");
+    row(&rows, &[("event", "environment"), ("command", "SHELL=/bin/sh")]);
+    row(
+        &rows,
+        &[("minute", "17"), ("username", "root"), ("command", "run-parts /x"), ("path", "/etc/crontab")],
+    );
+    assert_eq!(raw(row(&rows, &[("event", "@reboot")]), "command_raw"), b"/bin/\xff");
+    row(&rows, &[("event", "@daily"), ("command", "/etc/cron.daily/job")]);
+    row(&rows, &[("event", "1"), ("command", "run-parts /etc/cron.daily")]);
+    row(&rows, &[("day_of_week", "1-5"), ("username", "eve"), ("command", "/home/eve/.x %in")]);
+    for command in ["/bin/rh", "/bin/alpine", "/bin/linked", "/bin/m"] {
+        row(&rows, &[("command", command)]);
+    }
+    let jobs = planted.rows("at_jobs");
+    assert_eq!(jobs.len(), 1);
+    let job = row(&jobs, &[("queue", "a"), ("command", "/bin/later")]);
+    assert_eq!((job["job"].as_u64(), job["time"].as_i64()), (Some(1), Some(0x01a8_b6b8 * 60)));
+}
+
 /// Names of the tables that these tests prove.
-const PROVED: [&str; 10] = [
+const PROVED: [&str; 14] = [
     "users",
     "groups",
     "user_groups",
@@ -371,6 +469,10 @@ const PROVED: [&str; 10] = [
     "user_ssh_keys",
     "last",
     "lastlog",
+    "systemd_units",
+    "systemd_timers",
+    "crontab",
+    "at_jobs",
 ];
 
 #[test]

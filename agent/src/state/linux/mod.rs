@@ -22,6 +22,7 @@
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
 pub mod clock;
+mod crontab;
 mod files;
 mod hidden_processes;
 mod interfaces;
@@ -45,7 +46,9 @@ mod socket_text;
 mod sockets;
 mod ssh_access;
 mod sudoers;
+mod systemd_units;
 mod text;
+mod unit_files;
 mod user_groups;
 mod user_ssh_keys;
 mod users;
@@ -79,4 +82,8 @@ const TABLES: &[Table] = &[
     ssh_access::AUTHORIZED_KEYS,
     ssh_access::KNOWN_HOSTS,
     user_ssh_keys::TABLE,
+    systemd_units::UNITS,
+    systemd_units::TIMERS,
+    crontab::CRONTAB,
+    crontab::AT_JOBS,
 ];
