@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use holdfast_agent::source::Root;
-use holdfast_agent::state::{Captured, Reads, Table, TableCapture, tables};
+use holdfast_agent::state::{Captured, Reads, Sensitivity, Table, TableCapture, tables};
 use serde_json::Value;
 
 /// A folder that is captured as the root of an examined host.
@@ -457,8 +457,112 @@ fn jobs_of_cron_and_at_are_found_in_every_spool() {
     assert_eq!((job["job"].as_u64(), job["time"].as_i64()), (Some(1), Some(0x01a8_b6b8 * 60)));
 }
 
+#[test]
+fn what_starts_by_itself_is_found_in_every_mechanism() {
+    let planted = Planted::new();
+    planted
+        .file("/etc/passwd", PASSWD)
+        .file("/etc/init.d/evil", "#!/bin/sh\n")
+        .link("/etc/rc2.d/S01evil", "../init.d/evil")
+        .link("/etc/rc6.d/K01evil", "../init.d/evil")
+        .file("/etc/ld.so.preload", b"# c\n/tmp/\xff.so\n")
+        .file("/etc/pam.d/sshd", "auth sufficient pam_evil.so\n")
+        .file("/etc/udev/rules.d/9.rules", "KERNEL==\"sda\"\nACTION==\"add\", RUN+=\"/bin/evil\"\n")
+        .file("/lib/udev/rules.d/8.rules", "RUN+=\"/bin/older\"\n")
+        .file("/etc/apt/apt.conf.d/99x", "// c\nAPT::Update::Pre-Invoke {\"/bin/apt-evil\"};\n")
+        .file("/etc/modprobe.d/x.conf", "install loop /bin/mod-evil\n")
+        .file(
+            "/home/eve/.config/autostart/x.desktop",
+            "[Desktop Entry]\nName=X\nExec=/home/eve/x -d\nHidden=true\n",
+        )
+        .file(
+            "/usr/share/dbus-1/system-services/a.service",
+            "[D-BUS Service]\nName=gov.example.A\nExec=/bin/bus\nUser=root\n",
+        )
+        .file("/root/.bashrc", "x\n")
+        .file("/etc/profile.d/z.sh", "x\n")
+        .link("/etc/update-motd.d", "/opt/motd")
+        .file("/opt/motd/00-evil", "#!/bin/sh\n");
+    fs::set_permissions(planted.at("/etc/init.d/evil"), fs::Permissions::from_mode(0o755)).unwrap();
+    let rows = planted.rows("startup_items");
+    let with = |columns: &[(&str, &str)]| row(&rows, columns).clone();
+    with(&[("mechanism", "init.d"), ("path", "/etc/init.d/evil"), ("status", "enabled")]);
+    with(&[("mechanism", "runlevel"), ("name", "S01evil"), ("status", "enabled")]);
+    with(&[("mechanism", "runlevel"), ("name", "K01evil"), ("status", "disabled")]);
+    assert_eq!(raw(&with(&[("mechanism", "ld.so.preload")]), "path_raw"), b"/tmp/\xff.so");
+    with(&[("mechanism", "pam"), ("name", "sshd"), ("path", "pam_evil.so")]);
+    with(&[("mechanism", "udev"), ("path", "/bin/evil")]);
+    with(&[("mechanism", "udev"), ("path", "/bin/older")]);
+    with(&[("mechanism", "apt"), ("path", "/bin/apt-evil")]);
+    with(&[("mechanism", "modprobe"), ("args", "install loop /bin/mod-evil")]);
+    with(&[
+        ("mechanism", "xdg_autostart"),
+        ("args", "/home/eve/x -d"),
+        ("status", "disabled"),
+        ("username", "eve"),
+    ]);
+    with(&[
+        ("mechanism", "dbus_service"),
+        ("name", "gov.example.A"),
+        ("path", "/bin/bus"),
+        ("username", "root"),
+    ]);
+    with(&[("mechanism", "profile"), ("path", "/root/.bashrc"), ("username", "root")]);
+    with(&[("mechanism", "profile"), ("path", "/etc/profile.d/z.sh")]);
+    with(&[("mechanism", "motd"), ("name", "00-evil"), ("status", "disabled")]);
+    assert_eq!(rows.len(), 14);
+}
+
+#[test]
+fn names_resolvers_and_version_are_those_of_the_root() {
+    let planted = Planted::new();
+    planted
+        .file("/etc/hosts", b"127.0.0.1 localhost # c\n192.0.2.7\tupdate.example.gov  u\xff\n\n")
+        .file("/run/systemd/resolve/stub-resolv.conf", "nameserver 192.0.2.53\nsearch a.example.gov b.example.gov\noptions edns0\nsortlist 192.0.2.0/255.255.255.0\n")
+        .link("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
+        .file("/etc/systemd/resolved.conf.d/x.conf", "[Resolve]\n#DNS=\nDNS=192.0.2.54\n")
+        .file("/usr/lib/os-release", "NAME=\"Example OS\"\nID=example\nVERSION_ID=\"12.4\"\nVERSION=\"12.4 (x)\"\n")
+        .link("/etc/os-release", "../usr/lib/os-release")
+        .file("/etc/machine-id", "0123\n")
+        .link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
+    let hosts = planted.rows("etc_hosts");
+    assert_eq!(hosts.len(), 2);
+    assert_eq!(raw(row(&hosts, &[("address", "192.0.2.7")]), "hostnames_raw"), b"update.example.gov u\xff");
+    let resolvers = planted.rows("dns_resolvers");
+    row(&resolvers, &[("type", "nameserver"), ("address", "192.0.2.53"), ("options", "edns0")]);
+    assert_eq!(row(&resolvers, &[("type", "search"), ("address", "b.example.gov")])["id"], 1);
+    row(&resolvers, &[("type", "sortlist"), ("address", "192.0.2.0"), ("netmask", "255.255.255.0")]);
+    row(&resolvers, &[("type", "DNS"), ("address", "192.0.2.54")]);
+    let version = planted.rows("os_version");
+    let version = row(
+        &version,
+        &[("name", "Example OS"), ("platform", "example"), ("version", "12.4 (x)"), ("time_zone", "Etc/UTC")],
+    );
+    assert_eq!(
+        (version["major"].as_u64(), version["minor"].as_u64(), version["patch"].as_u64()),
+        (Some(12), Some(4), None)
+    );
+    assert_eq!(version["machine_id"], "0123");
+}
+
+#[test]
+fn histories_of_every_home_are_read_where_they_are_asked_for() {
+    assert_eq!(table("shell_history").sensitivity, Sensitivity::Personal);
+    let planted = Planted::new();
+    planted
+        .file("/etc/passwd", PASSWD)
+        .file("/root/.bash_history", "#1700000000\ncurl 192.0.2.9\n")
+        .file(OsStr::from_bytes(b"/home/m\xffl/.zsh_history"), b": 1700000001:0;echo \xff\n")
+        .file("/home/orphan/.local/share/fish/fish_history", "- cmd: id\n  when: 1700000002\n");
+    let rows = planted.rows("shell_history");
+    let found: Vec<_> = rows.iter().map(|row| row["time"].as_i64()).collect();
+    assert_eq!(found, [Some(1_700_000_000), Some(1_700_000_001), Some(1_700_000_002)]);
+    assert_eq!(row(&rows, &[("command", "curl 192.0.2.9")])["uid"], 0);
+    assert_eq!(raw(&rows[1], "command_raw"), b"echo \xff");
+}
+
 /// Names of the tables that these tests prove.
-const PROVED: [&str; 14] = [
+const PROVED: [&str; 19] = [
     "users",
     "groups",
     "user_groups",
@@ -473,6 +577,11 @@ const PROVED: [&str; 14] = [
     "systemd_timers",
     "crontab",
     "at_jobs",
+    "startup_items",
+    "etc_hosts",
+    "dns_resolvers",
+    "os_version",
+    "shell_history",
 ];
 
 #[test]

@@ -23,6 +23,7 @@
 
 pub mod clock;
 mod crontab;
+mod etc_hosts;
 mod files;
 mod hidden_processes;
 mod interfaces;
@@ -33,6 +34,7 @@ mod mounts;
 mod neighbours;
 mod netlink;
 mod open_files;
+mod os_version;
 mod process_folders;
 mod process_stat;
 mod processes;
@@ -40,11 +42,14 @@ mod routes;
 mod row;
 mod sessions;
 mod shadow;
+mod shell_history;
 mod sock_diag;
 mod socket_owners;
 mod socket_text;
 mod sockets;
 mod ssh_access;
+mod startup_items;
+mod startup_places;
 mod sudoers;
 mod systemd_units;
 mod text;
@@ -86,4 +91,9 @@ const TABLES: &[Table] = &[
     systemd_units::TIMERS,
     crontab::CRONTAB,
     crontab::AT_JOBS,
+    startup_items::TABLE,
+    etc_hosts::HOSTS,
+    etc_hosts::RESOLVERS,
+    os_version::TABLE,
+    shell_history::TABLE,
 ];
