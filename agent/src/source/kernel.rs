@@ -6,7 +6,7 @@ mod executable;
 mod watchdog;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -16,14 +16,13 @@ pub use calls::{Discipline, discipline};
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use watchdog::Watchdog;
 
+use super::lines::each_line;
+
 /// The most that [`kernel_text`] reads, in bytes; a longer text is an error, never a silent cut.
 pub const KERNEL_TEXT_CAP: usize = 16 << 20;
 
 /// The longest line that [`kernel_lines`] hands on, in bytes without its line feed.
-pub const KERNEL_LINE_CAP: usize = 64 << 10;
-
-/// The most that [`kernel_lines`] reads of one text, in bytes.
-const LINES_CAP: u64 = 1 << 30;
+pub const KERNEL_LINE_CAP: usize = super::lines::LINE_CAP;
 
 /// `SYSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
@@ -77,27 +76,7 @@ pub fn kernel_prefix(path: &str, cap: usize) -> io::Result<Prefix> {
 ///
 /// As [`kernel_text`] (the cap is 1 GiB), and whatever `each` answers.
 pub fn kernel_lines(path: &str, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
-    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, open_kernel_file(path)?.take(LINES_CAP));
-    let mut line = Vec::new();
-    let mut too_long = 0;
-    loop {
-        line.clear();
-        if text.by_ref().take(KERNEL_LINE_CAP as u64 + 1).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        } else if line.len() > KERNEL_LINE_CAP {
-            too_long += 1;
-            text.skip_until(b'\n')?;
-            continue;
-        }
-        each(&line)?;
-    }
-    if text.get_ref().limit() == 0 {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LINES_CAP} bytes")));
-    }
-    Ok(too_long)
+    each_line(open_kernel_file(path)?, each)
 }
 
 /// Reads where a link points, as the raw bytes the kernel gives.

@@ -4,6 +4,7 @@
 mod folder;
 mod kernel;
 mod mounts;
+mod lines;
 mod owners;
 mod root;
 

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::folder::{Folder, OpenFile};
+use super::lines::each_line;
 
 /// The root of the examined host.
 #[derive(Debug)]
@@ -96,6 +97,30 @@ impl Root {
             ));
         }
         Ok(bytes)
+    }
+
+    /// Hands every line of the file at `path` to `each`, without its line feed and without ever holding the whole file.
+    ///
+    /// Returns how many lines were too long (64 KiB) and therefore left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_file`]; `FileTooLarge` past 1 GiB; whatever `each` answers.
+    pub fn lines(
+        &self,
+        path: impl AsRef<[u8]>,
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        each_line(self.open_file(path)?.file, each)
+    }
+
+    /// The same root again, for a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, mounted_at: self.mounted_at.clone() })
     }
 
     /// Opens the folder at an absolute path of the examined host; links are followed inside the root.

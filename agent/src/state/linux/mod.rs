@@ -22,23 +22,40 @@
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
 pub mod clock;
+mod crontab;
+mod etc_hosts;
+mod files;
 mod hidden_processes;
 mod interfaces;
+mod last;
+mod lastlog;
 mod modules;
 mod mounts;
 mod neighbours;
 mod netlink;
 mod open_files;
+mod os_version;
 mod process_folders;
 mod process_stat;
 mod processes;
 mod routes;
+mod row;
 mod sessions;
+mod shadow;
+mod shell_history;
 mod sock_diag;
 mod socket_owners;
 mod socket_text;
 mod sockets;
+mod ssh_access;
+mod startup_items;
+mod startup_places;
+mod sudoers;
+mod systemd_units;
 mod text;
+mod unit_files;
+mod user_groups;
+mod user_ssh_keys;
 mod users;
 mod utmp;
 
@@ -62,4 +79,21 @@ const TABLES: &[Table] = &[
     interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
+    last::TABLE,
+    lastlog::TABLE,
+    user_groups::TABLE,
+    shadow::TABLE,
+    sudoers::TABLE,
+    ssh_access::AUTHORIZED_KEYS,
+    ssh_access::KNOWN_HOSTS,
+    user_ssh_keys::TABLE,
+    systemd_units::UNITS,
+    systemd_units::TIMERS,
+    crontab::CRONTAB,
+    crontab::AT_JOBS,
+    startup_items::TABLE,
+    etc_hosts::HOSTS,
+    etc_hosts::RESOLVERS,
+    os_version::TABLE,
+    shell_history::TABLE,
 ];

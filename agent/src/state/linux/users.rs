@@ -5,7 +5,6 @@ use std::io;
 use serde::Serialize;
 
 use super::text::{number, text};
-use crate::source::kernel_lines;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -102,7 +101,7 @@ fn capture_lines<Row: Serialize>(
     let mut line_number = 0;
     let mut unreadable = Vec::new();
     let mut written = Ok(());
-    let end = kernel_lines(path, &mut |line| {
+    let end = capture.root().lines(path, &mut |line| {
         line_number += 1;
         match parse(line, line_number) {
             Some(row) => written = capture.row(&row),

@@ -7,6 +7,8 @@ use super::netlink::{read_u16, read_u32, read_u64, until_nul};
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Login<'a> {
+    /// `ut_type`.
+    pub(super) code: u16,
     pub(super) kind: &'static str,
     pub(super) pid: i32,
     pub(super) line: &'a [u8],
@@ -21,8 +23,9 @@ pub(super) struct Login<'a> {
 
 /// Where the fields lie that differ between systems: glibc keeps 32-bit times where it also runs 32-bit programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Layout {
-    size: usize,
+pub(super) struct Layout {
+    /// Bytes of one record.
+    pub(super) size: usize,
     wide: bool,
 }
 
@@ -31,23 +34,25 @@ const WIDE: Layout = Layout { size: 400, wide: true };
 
 /// The records of a file, and how many bytes at its end are no whole record.
 pub(super) fn logins(file: &[u8]) -> (impl Iterator<Item = Login<'_>>, usize) {
-    let layout = layout_of(file.len());
+    let layout = layout_of(file.len() as u64);
     let records = file.chunks_exact(layout.size);
     let left = records.remainder().len();
     (records.filter_map(move |record| parse_login(record, layout)), left)
 }
 
 /// 384 bytes on x86-64 and others, 400 on AArch64; where both fit, the machine decides.
-fn layout_of(length: usize) -> Layout {
+pub(super) fn layout_of(length: u64) -> Layout {
     let native = if cfg!(target_arch = "aarch64") { WIDE } else { NARROW };
-    match (length.is_multiple_of(NARROW.size), length.is_multiple_of(WIDE.size)) {
+    let whole = |layout: Layout| length.is_multiple_of(layout.size as u64);
+    match (whole(NARROW), whole(WIDE)) {
         (true, false) => NARROW,
         (false, true) => WIDE,
         _ => native,
     }
 }
 
-fn parse_login(record: &[u8], layout: Layout) -> Option<Login<'_>> {
+/// One whole record.
+pub(super) fn parse_login(record: &[u8], layout: Layout) -> Option<Login<'_>> {
     let signed = |at| Some(i64::from(read_u32(record, at)?.cast_signed()));
     let wide = |at| Some(read_u64(record, at)?.cast_signed());
     let (session, seconds, microseconds, address) = if layout.wide {
@@ -56,8 +61,10 @@ fn parse_login(record: &[u8], layout: Layout) -> Option<Login<'_>> {
         // Seconds count as unsigned, so that they last until 2106.
         (signed(336)?, i64::from(read_u32(record, 340)?), signed(344)?, 348)
     };
+    let code = read_u16(record, 0)?;
     Some(Login {
-        kind: kind_of(read_u16(record, 0)?),
+        code,
+        kind: kind_of(code),
         pid: read_u32(record, 4)?.cast_signed(),
         line: until_nul(record.get(8..40)?),
         id: until_nul(record.get(40..44)?),
@@ -140,7 +147,7 @@ mod tests {
         for length in 0..file.len() {
             let (records, left) = logins(&file[..length]);
             let whole = records.count();
-            assert_eq!(whole * layout_of(length).size + left, length);
+            assert_eq!(whole * layout_of(length as u64).size + left, length);
         }
     }
 
