@@ -29,6 +29,7 @@ mod mounts;
 mod neighbours;
 mod netlink;
 mod open_files;
+mod packages;
 mod process_folders;
 mod process_stat;
 mod processes;
@@ -38,6 +39,7 @@ mod sock_diag;
 mod socket_owners;
 mod socket_text;
 mod sockets;
+mod sqlite;
 mod text;
 mod users;
 mod utmp;
@@ -62,4 +64,6 @@ const TABLES: &[Table] = &[
     interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
+    packages::dpkg::TABLE,
+    packages::integrity::TABLE,
 ];

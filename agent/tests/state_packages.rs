@@ -1,0 +1,258 @@
+//! Owns the proofs that the tables of installed software say what the managers themselves say, here and in roots built
+//! for the purpose; refuses to change this host.
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "these tests ask the managers themselves")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use holdfast_agent::source::Root;
+use holdfast_agent::state::{Captured, TableCapture, tables};
+use serde_json::Value;
+
+/// Captures a table, whose every row must be valid by its schema.
+fn capture(name: &str, root: &Root) -> (Vec<Value>, Captured) {
+    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
+    let mut out = Vec::new();
+    let mut capture = TableCapture::new(&mut out, root, &|| false);
+    (table.capture)(&mut capture).expect("the table is captured");
+    let captured = capture.finish();
+    let rows: Vec<Value> =
+        serde_json::Deserializer::from_slice(&out).into_iter().map(|row| row.expect("JSON")).collect();
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
+    let schema: Value =
+        serde_json::from_slice(&fs::read(schema).expect("a schema")).expect("a schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema is valid");
+    for row in &rows {
+        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
+    }
+    (rows, captured)
+}
+
+fn rows(name: &str, root: &Root) -> Vec<Value> {
+    let (rows, captured) = capture(name, root);
+    for gap in &captured.gaps {
+        println!("gap {}: {}", gap.subject, gap.reason);
+    }
+    rows
+}
+
+fn text(row: &Value, column: &str) -> String {
+    match &row[column] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program).args(arguments).env("LC_ALL", "C").output().expect("the program runs")
+}
+
+fn lines(output: &Output) -> BTreeSet<String> {
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// The differences as `dpkg --verify` and `rpm -V` write them.
+fn verified(rows: &[Value], manager: &str) -> BTreeSet<String> {
+    rows.iter()
+        .filter(|row| row["manager"] == manager && row["result"] != "summary")
+        .map(|row| {
+            let attribute = row["attribute"].as_str().unwrap_or(" ");
+            format!("{:<9} {attribute} {}", text(row, "flags"), text(row, "path"))
+        })
+        .collect()
+}
+
+#[test]
+fn debian_packages_are_those_of_dpkg_query() {
+    let format = "${Package}\t${Version}\t${Architecture}\t${Status}\t${Installed-Size}\t${Maintainer}\t${Section}\t${Priority}\n";
+    let expected = lines(&run("dpkg-query", &["-W", "-f", format]));
+    let root = Root::live().unwrap();
+    let found: BTreeSet<String> = rows("deb_packages", &root)
+        .iter()
+        .map(|row| {
+            let size = row["size"].as_u64().map_or(String::new(), |size| (size / 1024).to_string());
+            let rest = ["maintainer", "section", "priority"].map(|column| text(row, column)).join("\t");
+            let first = ["name", "version", "arch", "status"].map(|column| text(row, column)).join("\t");
+            format!("{first}\t{size}\t{rest}")
+        })
+        .collect();
+    assert!(expected.len() > 10);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn debian_packages_are_those_of_dpkg_l() {
+    let listed: BTreeSet<String> = lines(&run("dpkg", &["-l", "--no-pager"]))
+        .iter()
+        .filter(|line| line.as_bytes().get(2..4).is_some_and(|gap| gap[0] == b' ' || gap[1] == b' '))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let name = words.next()?.split(':').next()?.to_owned();
+            Some(format!("{name} {} {}", words.next()?, words.next()?))
+        })
+        .filter(|line| !line.starts_with("Name ") && !line.contains('='))
+        .collect();
+    let found: BTreeSet<String> = rows("deb_packages", &Root::live().unwrap())
+        .iter()
+        .map(|row| format!("{} {} {}", text(row, "name"), text(row, "version"), text(row, "arch")))
+        .collect();
+    assert!(found.is_subset(&listed), "{:?}", found.difference(&listed).collect::<Vec<_>>());
+}
+
+#[test]
+fn integrity_on_this_host_is_what_dpkg_verify_says() {
+    let expected = lines(&run("dpkg", &["--verify"]));
+    let rows = rows("package_file_integrity", &Root::live().unwrap());
+    // Overrides of what no package holds are not looked at by dpkg.
+    let of_packages: Vec<Value> = rows.iter().filter(|row| row["package"].is_string()).cloned().collect();
+    let found = verified(&of_packages, "dpkg");
+    assert!(found == expected, "{:?}", found.symmetric_difference(&expected).take(20).collect::<Vec<_>>());
+    let summary = rows.iter().find(|row| row["result"] == "summary").unwrap();
+    assert!(summary["files_checked"].as_u64().unwrap() > 1_000);
+}
+
+/// A root with a package of Debian whose files are as they should be.
+fn debian_root() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let kept = ["/usr/bin/kept", "/usr/bin/changed", "/usr/bin/gone", "/usr/bin/linked", "/usr/bin/moved"];
+    for path in kept.iter().chain(&["/etc/set", "/etc/set2", "/usr/bin/taken", "/usr/share/dir-now"]) {
+        write(root, path, "content\n");
+    }
+    let digest = "f75b8179e4bbe7e2b4a074dcef62de95";
+    let status = format!(
+        "Package: fixture\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1-2\nMaintainer: x\n\
+         Description: x\nConffiles:\n /etc/set {digest}\n /etc/set2 {digest}\n /etc/new newconffile\n\n\
+         Package: removed\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 3\nMaintainer: x\n\
+         Description: x\nConffiles:\n /etc/left {digest}\n"
+    );
+    write(root, "/var/lib/dpkg/status", status);
+    write(root, "/etc/left", "content\n");
+    let paths: Vec<&str> = kept.into_iter().chain(["/usr/share/dir-now"]).collect();
+    let list = format!("/.\n/usr\n/usr/bin\n{}\n/etc/set\n/etc/set2\n", paths.join("\n"));
+    write(root, "/var/lib/dpkg/info/fixture.list", list);
+    write(root, "/var/lib/dpkg/info/removed.list", "/etc/left\n");
+    let digests: String = paths.iter().map(|path| format!("{digest}  {}\n", &path[1..])).collect();
+    // A file that another package took over stays in the digests, but not in the list.
+    write(root, "/var/lib/dpkg/info/fixture.md5sums", format!("{digests}{digest}  usr/bin/taken\n"));
+    write(root, "/var/lib/dpkg/info/format", "1\n");
+    write(root, "/var/lib/dpkg/diversions", "/usr/bin/moved\n/usr/bin/moved.old\n:\n");
+    fs::rename(root.join("usr/bin/moved"), root.join("usr/bin/moved.old")).unwrap();
+    folder
+}
+
+#[test]
+fn planted_changes_are_found_as_dpkg_verify_finds_them() {
+    let folder = debian_root();
+    let path = folder.path();
+    let root = Root::mounted(path).unwrap();
+    let (clean, captured) = capture("package_file_integrity", &root);
+    assert_eq!((clean.len(), captured.gap_count), (1, 0), "{clean:?}");
+    assert_eq!((clean[0]["packages"].as_u64(), clean[0]["files_checked"].as_u64()), (Some(2), Some(12)));
+
+    write(path, "/usr/bin/changed", "Content\n");
+    write(path, "/usr/bin/moved.old", "evil\n");
+    write(path, "/usr/bin/moved", "what diverted it\n");
+    write(path, "/usr/bin/taken", "by another package\n");
+    write(path, "/etc/set", "set\n");
+    write(path, "/etc/left", "set\n");
+    fs::remove_file(path.join("etc/set2")).unwrap();
+    fs::remove_file(path.join("usr/bin/gone")).unwrap();
+    fs::remove_file(path.join("usr/bin/linked")).unwrap();
+    symlink("kept", path.join("usr/bin/linked")).unwrap();
+
+    let rows = rows("package_file_integrity", &root);
+    // dpkg reads through the link, where this reads nothing.
+    let found =
+        verified(&rows, "dpkg").iter().map(|row| row.replace("?M???", "?M.??")).collect::<BTreeSet<_>>();
+    let outside = format!("--root={}", path.display());
+    let expected = lines(&run("dpkg", &[&outside, "--verify"]));
+    // dpkg only looks whether a file that was moved is there.
+    let moved = "??5??????   /usr/bin/moved.old".to_owned();
+    assert_eq!(found, expected.into_iter().chain([moved]).collect());
+    let row = rows.iter().find(|row| row["path"] == "/usr/bin/moved.old").unwrap();
+    assert_eq!(row["diverted_from"], "/usr/bin/moved");
+    let row = rows.iter().find(|row| row["path"] == "/usr/bin/linked").unwrap();
+    assert_eq!((row["type"].as_str(), row["target"].as_str()), (Some("symlink"), Some("kept")));
+    let row = rows.iter().find(|row| row["path"] == "/usr/bin/changed").unwrap();
+    assert_eq!(row["expected_digest"], "f75b8179e4bbe7e2b4a074dcef62de95");
+    assert_eq!((row["package"].as_str(), row["package_version"].as_str()), (Some("fixture"), Some("1-2")));
+
+    fs::remove_file(path.join("usr/share/dir-now")).unwrap();
+    fs::create_dir(path.join("usr/share/dir-now")).unwrap();
+    let found = verified(&self::rows("package_file_integrity", &root), "dpkg");
+    assert!(found.contains("?M???????   /usr/share/dir-now"), "{found:?}");
+}
+
+#[test]
+fn override_that_is_not_in_effect_is_found() {
+    let folder = debian_root();
+    write(
+        folder.path(),
+        "/var/lib/dpkg/statoverride",
+        "root root 0755 /usr/bin/kept\n#0 #5 4755 /usr/bin/changed\nroot root 0 /not/there\n",
+    );
+    fs::set_permissions(folder.path().join("usr/bin/kept"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(folder.path().join("usr/bin/changed"), fs::Permissions::from_mode(0o755)).unwrap();
+    let rows = rows("package_file_integrity", &Root::mounted(folder.path()).unwrap());
+    let expected = BTreeSet::from(["?M.??.G??   /usr/bin/changed".to_owned()]);
+    assert_eq!(verified(&rows, "dpkg"), expected);
+}
+
+#[test]
+fn image_without_dpkg_is_read_from_its_folder_of_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "/var/lib/dpkg/status.d/base",
+        "Package: base-files\nVersion: 12\nArchitecture: all\n",
+    );
+    let digest = "f75b8179e4bbe7e2b4a074dcef62de95";
+    write(
+        folder.path(),
+        "/var/lib/dpkg/status.d/base.md5sums",
+        format!("{digest}  etc/a\n{digest}  etc/b\n"),
+    );
+    write(folder.path(), "/etc/a", "content\n");
+    write(folder.path(), "/etc/b", "other\n");
+    let root = Root::mounted(folder.path()).unwrap();
+    let found = rows("deb_packages", &root);
+    assert_eq!((found.len(), text(&found[0], "database").as_str()), (1, "status.d/base"));
+    let found = verified(&rows("package_file_integrity", &root), "dpkg");
+    assert_eq!(found, BTreeSet::from(["??5??????   /etc/b".to_owned()]));
+}
+
+#[test]
+fn hostile_database_of_dpkg_neither_leaves_its_root_nor_stops_the_capture() {
+    let folder = debian_root();
+    let digest = "f75b8179e4bbe7e2b4a074dcef62de95";
+    write(
+        folder.path(),
+        "/var/lib/dpkg/info/fixture.list",
+        b"/../../../../../../etc/passwd\nrelative\n\n/\n/usr/bin/..\n/nul\0name\n/\xff\xfe\n/usr/bin/kept\n",
+    );
+    let digests: Vec<u8> = ["../../../../../../etc/passwd", "relative", "", "usr/bin/..", "nul\0name"]
+        .iter()
+        .flat_map(|path| format!("{digest}  {path}\n").into_bytes())
+        .collect();
+    write(folder.path(), "/var/lib/dpkg/info/fixture.md5sums", [&digests[..], b"\xff  \xff\n"].concat());
+    let rows = rows("package_file_integrity", &Root::mounted(folder.path()).unwrap());
+    // The host's own account file was not read, so its digest is nowhere.
+    assert!(
+        rows.iter().any(|row| row["path"] == "/../../../../../../etc/passwd" && row["result"] == "missing")
+    );
+    assert!(rows.iter().any(|row| row["result"] == "summary"));
+}
