@@ -256,3 +256,246 @@ fn hostile_database_of_dpkg_neither_leaves_its_root_nor_stops_the_capture() {
     );
     assert!(rows.iter().any(|row| row["result"] == "summary"));
 }
+
+const SPEC: &str = r#"
+Name: fixture
+Epoch: 3
+Version: 1.2
+Release: 4
+Summary: Files of every kind
+License: MIT
+Group: Fixtures
+Vendor: Example
+BuildArch: noarch
+AutoReqProv: no
+%description
+Files of every kind.
+%install
+mkdir -p %{buildroot}/usr/bin %{buildroot}/etc %{buildroot}/usr/share/many %{buildroot}/var/log %{buildroot}/usr/lib/folder
+for name in kept changed gone mode linked capable grown timed; do echo content > %{buildroot}/usr/bin/$name; done
+echo set > %{buildroot}/etc/set.conf
+echo set > %{buildroot}/etc/free.conf
+echo doc > %{buildroot}/usr/share/note
+ln -s kept %{buildroot}/usr/bin/link
+ln -s kept %{buildroot}/usr/bin/relinked
+for number in $(seq 1200); do echo $number > %{buildroot}/usr/share/many/file-with-a-long-name-$number; done
+%files
+%defattr(0644,root,root,0755)
+%attr(0755,root,root) /usr/bin/kept
+/usr/bin/changed
+/usr/bin/gone
+/usr/bin/mode
+/usr/bin/linked
+/usr/bin/grown
+/usr/bin/timed
+/usr/bin/link
+/usr/bin/relinked
+%caps(cap_net_raw=ep) /usr/bin/capable
+%config /etc/set.conf
+%config(noreplace) %verify(not md5 size mtime) /etc/free.conf
+%doc /usr/share/note
+%ghost /var/log/ghost.log
+%dir /usr/lib/folder
+/usr/share/many
+"#;
+
+/// A package that rpm's own tools built.
+fn build_rpm(folder: &Path) -> String {
+    write(folder, "fixture.spec", SPEC);
+    let top = format!("_topdir {}", folder.display());
+    let spec = folder.join("fixture.spec");
+    let digest = "_binary_filedigest_algorithm 8";
+    let built = run("rpmbuild", &["-bb", "--define", &top, "--define", digest, spec.to_str().unwrap()]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    folder.join("RPMS/noarch/fixture-1.2-4.noarch.rpm").to_str().unwrap().to_owned()
+}
+
+/// Has rpm itself look at, or work on, another root.
+fn rpm(root: &Path, arguments: &[&str]) -> Output {
+    let root = root.to_str().unwrap();
+    let settled = [
+        "--root",
+        root,
+        "--dbpath",
+        "/var/lib/rpm",
+        "--define",
+        "_db_backend sqlite",
+        "--define",
+        "_pkgverify_level none",
+    ];
+    run("rpm", &[&settled[..], arguments].concat())
+}
+
+/// A root where rpm itself installed the package.
+fn rpm_root(package: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "/etc/passwd", "root:x:0:0::/:/bin/sh\ndaemon:x:1:1::/:/bin/sh\n");
+    write(folder.path(), "/etc/group", "root:x:0:\ndaemon:x:1:\n");
+    fs::create_dir_all(folder.path().join("var/lib/rpm")).unwrap();
+    let done = rpm(folder.path(), &["-i", "--nodeps", "--ignorearch", "--ignoreos", package]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    folder
+}
+
+/// The headers of a database of SQLite, by SQLite's own program: number and hexadecimal bytes.
+fn headers(root: &Path) -> Vec<(u32, String)> {
+    let file = root.join("var/lib/rpm/rpmdb.sqlite");
+    let dump = run("sqlite3", &[file.to_str().unwrap(), "select hnum, lower(hex(blob)) from Packages"]);
+    let header = |line: &String| {
+        let (number, blob) = line.split_once('|').unwrap();
+        (number.parse().unwrap(), blob.to_owned())
+    };
+    lines(&dump).iter().map(header).collect()
+}
+
+/// Turns a database of SQLite into one of ndb, which Debian's rpm is built without, by its format in rpm's `rpmpkg.c`.
+fn to_ndb(root: &Path) {
+    let mut slots = Vec::new();
+    let mut blobs = Vec::new();
+    for (number, blob) in headers(root) {
+        let blob: Vec<u8> = (0..blob.len() / 2)
+            .map(|at| u8::from_str_radix(&blob[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let start = 256 + u32::try_from(blobs.len() / 16).unwrap();
+        let length = u32::try_from(blob.len()).unwrap();
+        blobs.extend([b"BlbS".to_vec(), words(&[number, 1, length]), blob].concat());
+        // The checksum in the tail is not looked at.
+        blobs.resize((blobs.len() + 12).next_multiple_of(16) - 12, 0);
+        blobs.extend([words(&[0, length]), b"BlbE".to_vec()].concat());
+        let blocks = 256 + u32::try_from(blobs.len() / 16).unwrap() - start;
+        slots.extend([b"Slot".to_vec(), words(&[number, start, blocks])].concat());
+    }
+    let head = [b"RpmP".to_vec(), words(&[0, 1, 1, 2, 0, 0, 0])].concat();
+    let mut file = [head, slots].concat();
+    while file.len() < 4096 {
+        file.extend([b"Slot".to_vec(), words(&[0, 0, 0])].concat());
+    }
+    write(root, "/var/lib/rpm/Packages.db", [file, blobs].concat());
+    fs::remove_file(root.join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Turns a database of SQLite into one of Berkeley DB with its own loader.
+fn to_berkeley(root: &Path) {
+    let folder = root.join("var/lib/rpm");
+    let sqlite = folder.join("rpmdb.sqlite");
+    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    let mut text = format!(" {}\n {}\n", escaped(&[0; 4]), escaped(&[9, 0, 0, 0]));
+    for (number, blob) in headers(root) {
+        let blob: String = blob
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| format!("\\{}", std::str::from_utf8(pair).unwrap()))
+            .collect();
+        text += &format!(" {}\n {blob}\n", escaped(&number.to_le_bytes()));
+    }
+    let text = text.replace("\n ", "\n").trim_start().to_owned();
+    write(root, "dump", text);
+    let loaded = run(
+        "db5.3_load",
+        &[
+            "-T",
+            "-t",
+            "hash",
+            "-f",
+            root.join("dump").to_str().unwrap(),
+            folder.join("Packages").to_str().unwrap(),
+        ],
+    );
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    fs::remove_file(sqlite).unwrap();
+}
+
+#[test]
+fn packages_of_rpm_are_read_from_each_of_its_three_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = build_rpm(folder.path());
+    let query = "%{NAME}\t%{VERSION}\t%{RELEASE}\t%{SOURCERPM}\t%{SIZE}\t%{SHA1HEADER}\t%{ARCH}\t%{EPOCH}\t%{INSTALLTIME}\t%{VENDOR}\t%{GROUP}\n";
+    for (store, file) in [("sqlite", "rpmdb.sqlite"), ("ndb", "Packages.db"), ("berkeley", "Packages")] {
+        let image = rpm_root(&package);
+        let expected = lines(&rpm(image.path(), &["-qa", "--qf", query]));
+        assert_eq!(expected.len(), 1);
+        match store {
+            "berkeley" => to_berkeley(image.path()),
+            "ndb" => to_ndb(image.path()),
+            _ => {}
+        }
+        let (found, captured) = capture("rpm_packages", &Root::mounted(image.path()).unwrap());
+        assert_eq!(captured.gap_count, 0, "{store} {:?}", captured.gaps.first().map(|gap| (&gap.subject, &gap.reason)));
+        let columns = [
+            "name",
+            "version",
+            "release",
+            "source",
+            "size",
+            "sha1",
+            "arch",
+            "epoch",
+            "install_time",
+            "vendor",
+            "package_group",
+        ];
+        let shown: BTreeSet<String> =
+            found.iter().map(|row| columns.map(|column| text(row, column)).join("\t")).collect();
+        assert_eq!(shown, expected, "{store}");
+        assert_eq!(found[0]["database"], format!("/var/lib/rpm/{file}"));
+        let integrity = rows("package_file_integrity", &Root::mounted(image.path()).unwrap());
+        assert_eq!(
+            (integrity.len(), integrity[0]["files_checked"].as_u64()),
+            (1, Some(1216)),
+            "{integrity:?}"
+        );
+        damage(&image.path().join("var/lib/rpm").join(file), image.path());
+    }
+}
+
+/// Changes bytes of a database at random: what is read of it may be wrong, but the reading ends.
+fn damage(file: &Path, image: &Path) {
+    let sound = fs::read(file).unwrap();
+    let mut state = 7_u32;
+    for round in 0..60 {
+        let mut bytes = sound.clone();
+        for _ in 0..=round {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let span = if round % 2 == 0 { 8_192.min(bytes.len()) } else { bytes.len() };
+            let at = state as usize % span;
+            bytes[at] = state.to_le_bytes()[3];
+        }
+        bytes.truncate(if round % 5 == 0 { state as usize % sound.len() } else { sound.len() });
+        fs::write(file, bytes).unwrap();
+        capture("rpm_packages", &Root::mounted(image).unwrap());
+    }
+}
+
+#[test]
+fn planted_changes_are_found_as_rpm_verify_finds_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = rpm_root(&build_rpm(folder.path()));
+    let path = image.path();
+    write(path, "/usr/bin/changed", "Content\n");
+    write(path, "/usr/bin/grown", "content and more\n");
+    write(path, "/etc/set.conf", "other\n");
+    write(path, "/etc/free.conf", "other\n");
+    write(path, "/usr/share/note", "other\n");
+    write(path, "/var/log/ghost.log", "other\n");
+    write(path, "/usr/bin/timed", "content\n");
+    fs::set_permissions(path.join("usr/bin/mode"), fs::Permissions::from_mode(0o4755)).unwrap();
+    std::os::unix::fs::chown(path.join("usr/bin/kept"), Some(1), Some(77)).unwrap();
+    std::os::unix::fs::chown(path.join("usr/bin/capable"), Some(0), Some(0)).unwrap();
+    for name in ["gone", "linked", "relinked"] {
+        fs::remove_file(path.join("usr/bin").join(name)).unwrap();
+    }
+    symlink("kept", path.join("usr/bin/linked")).unwrap();
+    symlink("/usr/bin/changed", path.join("usr/bin/relinked")).unwrap();
+    fs::remove_dir(path.join("usr/lib/folder")).unwrap();
+    write(path, "/usr/lib/folder", "no folder\n");
+    let expected = lines(&rpm(path, &["-Va", "--nodeps"]));
+    // rpm has two spaces behind the flags, where dpkg has one.
+    let narrow =
+        |line: &String| if line.starts_with("missing") { line.clone() } else { line.replacen("  ", " ", 1) };
+    let rows = rows("package_file_integrity", &Root::mounted(path).unwrap());
+    assert_eq!(verified(&rows, "rpm"), expected.iter().map(narrow).collect::<BTreeSet<_>>());
+}

@@ -65,5 +65,6 @@ const TABLES: &[Table] = &[
     users::USERS,
     users::GROUPS,
     packages::dpkg::TABLE,
+    packages::rpm::TABLE,
     packages::integrity::TABLE,
 ];

@@ -272,6 +272,10 @@ impl Comparison {
             flags.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
         }
         let same_kind = expected.kind.map(|kind| kind == looked.kind);
+        if is_file && same_kind == Some(false) {
+            // There is content where none should be.
+            flags.set(2, Some(false));
+        }
         let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
         match (&expected.target, &points) {
             (Some(target), Some(points)) => flags.set(4, Some(target == points)),

@@ -6,7 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use super::compare::Comparison;
-use super::dpkg_files;
+use super::{dpkg_files, rpm_files};
 use crate::source::Owners;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -14,7 +14,11 @@ use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 pub(in crate::state::linux) const TABLE: Table = Table {
     name: "package_file_integrity",
     about: "Installed files that differ from what the databases of their packages say.",
-    sources: &["/var/lib/dpkg/info/*.{list,md5sums}", "/var/lib/dpkg/{status,diversions,statoverride}"],
+    sources: &[
+        "/var/lib/dpkg/info/*.{list,md5sums}",
+        "/var/lib/dpkg/{status,diversions,statoverride}",
+        "/{var/lib,usr/lib/sysimage,usr/share}/rpm/{rpmdb.sqlite,Packages.db,Packages}",
+    ],
     group: Group::Packages,
     reads: Reads::Files,
     sensitivity: Sensitivity::Ordinary,
@@ -121,5 +125,5 @@ pub(super) struct IntegrityRow {
 fn capture_integrity(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut comparison = Comparison::with(Owners::of(capture.root()));
     dpkg_files::compare(capture, &mut comparison)?;
-    comparison.write_summary(capture)
+    rpm_files::compare(capture, &mut comparison)
 }

@@ -6,6 +6,10 @@ mod control;
 pub(super) mod dpkg;
 mod dpkg_files;
 pub(super) mod integrity;
+pub(super) mod rpm;
+mod rpm_files;
+mod rpm_header;
+mod rpm_store;
 
 use std::io;
 
