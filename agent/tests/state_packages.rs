@@ -424,7 +424,12 @@ fn packages_of_rpm_are_read_from_each_of_its_three_stores() {
             _ => {}
         }
         let (found, captured) = capture("rpm_packages", &Root::mounted(image.path()).unwrap());
-        assert_eq!(captured.gap_count, 0, "{store} {:?}", captured.gaps.first().map(|gap| (&gap.subject, &gap.reason)));
+        assert_eq!(
+            captured.gap_count,
+            0,
+            "{store} {:?}",
+            captured.gaps.first().map(|gap| (&gap.subject, &gap.reason))
+        );
         let columns = [
             "name",
             "version",
@@ -498,4 +503,186 @@ fn planted_changes_are_found_as_rpm_verify_finds_them() {
         |line: &String| if line.starts_with("missing") { line.clone() } else { line.replacen("  ", " ", 1) };
     let rows = rows("package_file_integrity", &Root::mounted(path).unwrap());
     assert_eq!(verified(&rows, "rpm"), expected.iter().map(narrow).collect::<BTreeSet<_>>());
+}
+
+fn sha1_base64(content: &[u8]) -> String {
+    use base64::Engine;
+    use sha1::Digest;
+    base64::engine::general_purpose::STANDARD.encode(sha1::Sha1::digest(content))
+}
+
+#[test]
+fn packages_of_apk_and_their_files_are_read_from_its_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["kept", "changed", "mode"] {
+        write(path, &format!("/usr/bin/{name}"), "content\n");
+        fs::set_permissions(path.join("usr/bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    write(path, "/etc/set", "set\n");
+    fs::set_permissions(path.join("etc/set"), fs::Permissions::from_mode(0o644)).unwrap();
+    symlink("kept", path.join("usr/bin/link")).unwrap();
+    symlink("kept", path.join("usr/bin/relinked")).unwrap();
+    let (file, link, set) = (sha1_base64(b"content\n"), sha1_base64(b"kept"), sha1_base64(b"set\n"));
+    let file = |name: &str| format!("R:{name}\na:0:0:755\nZ:Q1{file}\n");
+    write(
+        path,
+        "/lib/apk/db/installed",
+        format!(
+            "C:Q1sum=\nP:fixture\nV:1.2-r3\nA:x86_64\nS:10\nI:4096\nT:Of every kind\nU:https://example.gov\nL:MIT\n\
+             o:origin\nm:Nobody <n@example.gov>\nt:1700000000\nc:0123\nD:so:libc\nF:etc\nR:set\nZ:Q1{set}\nF:usr\nF:usr/bin\nM:0:0:755\n{}{}{}{}\
+             R:link\na:0:0:777\nZ:Q1{link}\nR:relinked\na:0:0:777\nZ:Q1{link}\n\nP:second\nV:2\n\n",
+            file("changed"),
+            file("gone"),
+            file("kept"),
+            file("mode"),
+        ),
+    );
+    let root = Root::mounted(path).unwrap();
+    let found = rows("apk_packages", &root);
+    assert_eq!(found.len(), 2);
+    let columns =
+        ["name", "version", "source", "arch", "size", "url", "license", "build_time", "commit", "checksum"];
+    assert_eq!(
+        columns.map(|column| text(&found[0], column)).join("|"),
+        "fixture|1.2-r3|origin|x86_64|4096|https://example.gov|MIT|1700000000|0123|Q1sum="
+    );
+    write(path, "/usr/bin/changed", "Content\n");
+    write(path, "/etc/set", "other\n");
+    fs::set_permissions(path.join("usr/bin/mode"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::remove_file(path.join("usr/bin/relinked")).unwrap();
+    symlink("changed", path.join("usr/bin/relinked")).unwrap();
+    let rows = rows("package_file_integrity", &root);
+    let expected = [
+        "?.5??..??   /usr/bin/changed",
+        "?.5??..?? c /etc/set",
+        "?M.??..??   /usr/bin/mode",
+        "????L..??   /usr/bin/relinked",
+        "missing     /usr/bin/gone",
+    ];
+    assert_eq!(verified(&rows, "apk"), expected.map(str::to_owned).into());
+    let summary = rows.iter().find(|row| row["result"] == "summary").unwrap();
+    assert_eq!((summary["packages"].as_u64(), summary["files_checked"].as_u64()), (Some(2), Some(10)));
+}
+
+/// A root with a package of Arch whose files are as they should be.
+fn arch_root() -> tempfile::TempDir {
+    use sha2::Digest;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut mtree =
+        "#mtree\n/set type=file uid=0 gid=0 mode=644\n./.PKGINFO time=1.0 size=1\n\
+        ./usr time=1.0 mode=755 type=dir\n./usr/bin time=1.0 mode=755 type=dir\n"
+            .to_owned();
+    for name in ["usr/bin/changed", "usr/bin/gone", "usr/bin/kept\\040it", "usr/bin/mode", "etc/set"] {
+        let real = path.join(name.replace("\\040", " "));
+        write(path, real.strip_prefix(path).unwrap().to_str().unwrap(), "content\n");
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o644)).unwrap();
+        let time = fs::File::options().write(true).open(&real).unwrap();
+        time.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+        let digest: String =
+            sha2::Sha256::digest(b"content\n").iter().map(|byte| format!("{byte:02x}")).collect();
+        mtree += &format!("./{name} time=1700000000.0 size=8 sha256digest={digest}\n");
+    }
+    for folder in ["usr", "usr/bin", "etc"] {
+        fs::set_permissions(path.join(folder), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let link = path.join("usr/bin/link");
+    symlink("mode", &link).unwrap();
+    assert!(run("touch", &["-h", "-d", "@1", link.to_str().unwrap()]).status.success());
+    mtree += "./usr/bin/link time=1.0 mode=777 type=link link=mode\n";
+    let database = "/var/lib/pacman/local/fixture-1:2-3";
+    write(path, "/var/lib/pacman/local/ALPM_DB_VERSION", "9\n");
+    write(
+        path,
+        &format!("{database}/desc"),
+        "%NAME%\nfixture\n\n%VERSION%\n1:2-3\n\n%BASE%\nbase\n\n%DESC%\nOf every kind\n\n%ARCH%\nany\n\n%BUILDDATE%\n1\n\n\
+         %INSTALLDATE%\n2\n\n%PACKAGER%\nNobody\n\n%SIZE%\n40\n\n%REASON%\n1\n\n%LICENSE%\nMIT\nISC\n\n%VALIDATION%\nsha256\npgp\n\n",
+    );
+    write(
+        path,
+        &format!("{database}/files"),
+        "%FILES%\netc/\netc/set\nusr/\nusr/bin/\nusr/bin/changed\nusr/bin/gone\nusr/bin/kept it\nusr/bin/link\nusr/bin/mode\n\n\
+         %BACKUP%\netc/set\tf75b8179e4bbe7e2b4a074dcef62de95\n\n",
+    );
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, mtree.as_bytes()).unwrap();
+    write(path, &format!("{database}/mtree"), packed.finish().unwrap());
+    folder
+}
+
+/// What pacman itself says of another root's files: path and flag.
+fn pacman_differences(root: &Path) -> BTreeSet<String> {
+    let database = root.join("var/lib/pacman");
+    write(root, "pacman.conf", "[options]\n");
+    let checked = run(
+        "pacman",
+        &[
+            "--root",
+            root.to_str().unwrap(),
+            "--dbpath",
+            database.to_str().unwrap(),
+            "--config",
+            root.join("pacman.conf").to_str().unwrap(),
+            "-Qkk",
+        ],
+    );
+    let flags = [
+        ("(Size mismatch)", 'S'),
+        ("(Permissions mismatch)", 'M'),
+        ("(SHA256 checksum mismatch)", '5'),
+        ("(Symlink path mismatch)", 'L'),
+        ("(UID mismatch)", 'U'),
+        ("(Modification time mismatch)", 'T'),
+        ("(No such file or directory)", '-'),
+    ];
+    let all = [checked.stdout, checked.stderr].concat();
+    let all = String::from_utf8_lossy(&all).into_owned();
+    let difference = |line: &str| {
+        let (_, flag) = flags.iter().find(|(words, _)| line.ends_with(words))?;
+        let path = line.split_once(root.to_str()?)?.1.rsplit_once(" (")?.0;
+        Some(format!("/{} {flag}", path.trim_start_matches('/')))
+    };
+    all.lines().filter_map(difference).collect()
+}
+
+#[test]
+fn planted_changes_are_found_as_pacman_finds_them() {
+    let folder = arch_root();
+    let path = folder.path();
+    let root = Root::mounted(path).unwrap();
+    let found = rows("pacman_packages", &root);
+    let columns = [
+        "name",
+        "version",
+        "source",
+        "arch",
+        "size",
+        "licenses",
+        "install_time",
+        "install_reason",
+        "validation",
+    ];
+    assert_eq!(
+        columns.map(|column| text(&found[0], column)).join("|"),
+        "fixture|1:2-3|base|any|40|MIT,ISC|2|dependency|sha256,pgp"
+    );
+    let clean = rows("package_file_integrity", &root);
+    assert_eq!((clean.len(), pacman_differences(path).len()), (1, 0), "{clean:?}");
+    write(path, "/usr/bin/changed", "Content!\n");
+    write(path, "/etc/set", "content\n");
+    fs::remove_file(path.join("usr/bin/gone")).unwrap();
+    fs::set_permissions(path.join("usr/bin/mode"), fs::Permissions::from_mode(0o4644)).unwrap();
+    std::os::unix::fs::chown(path.join("usr/bin/kept it"), Some(1), None).unwrap();
+    fs::remove_file(path.join("usr/bin/link")).unwrap();
+    symlink("changed", path.join("usr/bin/link")).unwrap();
+    let mut found = BTreeSet::new();
+    for row in rows("package_file_integrity", &root).iter().filter(|row| row["result"] != "summary") {
+        let flags = if row["result"] == "missing" { "-".to_owned() } else { text(row, "flags") };
+        for flag in flags.chars().filter(|flag| !".?".contains(*flag)) {
+            found.insert(format!("{} {flag}", text(row, "path")));
+        }
+    }
+    assert!(found.len() >= 7, "{found:?}");
+    assert_eq!(found, pacman_differences(path));
 }

@@ -66,5 +66,7 @@ const TABLES: &[Table] = &[
     users::GROUPS,
     packages::dpkg::TABLE,
     packages::rpm::TABLE,
+    packages::apk::TABLE,
+    packages::pacman::TABLE,
     packages::integrity::TABLE,
 ];

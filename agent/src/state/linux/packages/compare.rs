@@ -269,6 +269,8 @@ impl Comparison {
         let points = points.transpose().unwrap_or_default();
         if is_file {
             flags.set(0, expected.size.map(|size| size == found.size));
+        }
+        if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
             flags.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
         }
         let same_kind = expected.kind.map(|kind| kind == looked.kind);
@@ -279,6 +281,11 @@ impl Comparison {
         let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
         match (&expected.target, &points) {
             (Some(target), Some(points)) => flags.set(4, Some(target == points)),
+            // apk says of a link what its target's digest is, and not that it is one.
+            (None, Some(points)) if expected.kind.is_none() => {
+                let digest = expected.digest.as_ref();
+                flags.set(4, digest.map(|(algorithm, digest)| algorithm.digest(points) == *digest));
+            }
             // A database that knows no modes tells that the type is right only by the digest being right.
             _ if same_kind == Some(false) || same_mode.is_some() => {
                 flags.set(1, Some(same_kind != Some(false) && same_mode != Some(false)));

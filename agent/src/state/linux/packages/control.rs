@@ -118,9 +118,11 @@ impl Paragraph {
         Some(self.bytes.get(value.clone())?.trim_ascii())
     }
 
-    /// Whether it has no field at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+    /// Every field in order, name and value.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().filter_map(|(name, value)| {
+            Some((self.bytes.get(name.clone())?, self.bytes.get(value.clone())?.trim_ascii()))
+        })
     }
 }
 
@@ -147,8 +149,8 @@ mod tests {
 
     #[test]
     fn garbage_is_a_paragraph_without_fields() {
-        assert!(all(b"\xff\0\xff")[0].is_empty());
-        assert!(all(b" only a continuation")[0].is_empty());
+        assert_eq!(all(b"\xff\0\xff")[0].all().count(), 0);
+        assert_eq!(all(b" only a continuation")[0].all().count(), 0);
         assert_eq!(all(b":")[0].get(""), Some(&b""[..]));
         assert!(all(b"").is_empty());
     }

@@ -6,7 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use super::compare::Comparison;
-use super::{dpkg_files, rpm_files};
+use super::{apk, dpkg_files, pacman, rpm_files};
 use crate::source::Owners;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -18,6 +18,8 @@ pub(in crate::state::linux) const TABLE: Table = Table {
         "/var/lib/dpkg/info/*.{list,md5sums}",
         "/var/lib/dpkg/{status,diversions,statoverride}",
         "/{var/lib,usr/lib/sysimage,usr/share}/rpm/{rpmdb.sqlite,Packages.db,Packages}",
+        "/{lib,usr/lib}/apk/db/installed",
+        "/var/lib/pacman/local/*/{files,mtree}",
     ],
     group: Group::Packages,
     reads: Reads::Files,
@@ -125,5 +127,7 @@ pub(super) struct IntegrityRow {
 fn capture_integrity(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut comparison = Comparison::with(Owners::of(capture.root()));
     dpkg_files::compare(capture, &mut comparison)?;
-    rpm_files::compare(capture, &mut comparison)
+    rpm_files::compare(capture, &mut comparison)?;
+    apk::compare(capture, &mut comparison)?;
+    pacman::compare(capture, &mut comparison)
 }

@@ -1,11 +1,13 @@
 //! Owns the tables of installed software, read from the databases of its managers; refuses to run any of them.
 
+pub(super) mod apk;
 mod capabilities;
 mod compare;
 mod control;
 pub(super) mod dpkg;
 mod dpkg_files;
 pub(super) mod integrity;
+pub(super) mod pacman;
 pub(super) mod rpm;
 mod rpm_files;
 mod rpm_header;
