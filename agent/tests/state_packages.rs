@@ -570,10 +570,9 @@ fn arch_root() -> tempfile::TempDir {
     use sha2::Digest;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let mut mtree =
-        "#mtree\n/set type=file uid=0 gid=0 mode=644\n./.PKGINFO time=1.0 size=1\n\
+    let mut mtree = "#mtree\n/set type=file uid=0 gid=0 mode=644\n./.PKGINFO time=1.0 size=1\n\
         ./usr time=1.0 mode=755 type=dir\n./usr/bin time=1.0 mode=755 type=dir\n"
-            .to_owned();
+        .to_owned();
     for name in ["usr/bin/changed", "usr/bin/gone", "usr/bin/kept\\040it", "usr/bin/mode", "etc/set"] {
         let real = path.join(name.replace("\\040", " "));
         write(path, real.strip_prefix(path).unwrap().to_str().unwrap(), "content\n");
@@ -685,4 +684,204 @@ fn planted_changes_are_found_as_pacman_finds_them() {
     }
     assert!(found.len() >= 7, "{found:?}");
     assert_eq!(found, pacman_differences(path));
+}
+
+#[test]
+fn python_packages_of_an_environment_are_those_of_pip_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = folder.path().join("opt/app/venv");
+    let made = run("python3", &["-m", "venv", environment.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let listed = run(environment.join("bin/pip").to_str().unwrap(), &["list", "--format=freeze"]);
+    let site =
+        fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    let mut expected = lines(&listed);
+    assert!(!expected.is_empty());
+    let place = site.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
+    write(folder.path(), &format!("{place}/old.egg-info"), "Name: old\nVersion: 1\nSummary: Before wheels\n");
+    write(folder.path(), &format!("{place}/broken-1.dist-info/METADATA"), b"\xff\xff");
+    expected.insert("old==1".to_owned());
+    let (found, captured) = capture("python_packages", &Root::mounted(folder.path()).unwrap());
+    let shown: BTreeSet<String> =
+        found.iter().map(|row| format!("{}=={}", text(row, "name"), text(row, "version"))).collect();
+    assert_eq!(shown, expected);
+    assert_eq!(captured.gap_count, 1);
+    assert!(found.iter().all(|row| row["directory"] == format!("/{place}")));
+}
+
+#[test]
+fn node_packages_are_found_nested_scoped_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write(path, "/etc/passwd", "u:x:1:1::/home/u:/bin/sh\n");
+    let manifest = |name: &str| {
+        format!(r#"{{"name":"{name}","version":"1.0","license":"MIT","scripts":{{"install":"x"}}}}"#)
+    };
+    let modules = "/usr/lib/node_modules";
+    write(path, &format!("{modules}/top/package.json"), manifest("top"));
+    write(path, &format!("{modules}/top/node_modules/below/package.json"), manifest("below"));
+    write(path, &format!("{modules}/@scope/one/package.json"), manifest("@scope/one"));
+    write(path, &format!("{modules}/broken/package.json"), "{");
+    write(path, "/home/u/.nvm/versions/node/v20/lib/node_modules/mine/package.json", manifest("mine"));
+    // A package that holds itself, and a link that leaves the root.
+    symlink("/usr/lib/node_modules", path.join("usr/lib/node_modules/@scope/one/node_modules")).unwrap();
+    symlink("../../../../../../../../usr/share", path.join("usr/lib/node_modules/out")).unwrap();
+    let (found, captured) = capture("npm_packages", &Root::mounted(path).unwrap());
+    let shown: BTreeSet<String> =
+        found.iter().map(|row| format!("{} {}", text(row, "name"), row["depth"])).collect();
+    assert_eq!(shown, ["top 0", "below 1", "@scope/one 0", "mine 0"].map(str::to_owned).into());
+    assert_eq!((found.len(), captured.gap_count), (4, 1));
+    assert_eq!(found[0]["install_scripts"], "x");
+}
+
+#[test]
+fn node_packages_of_this_host_are_those_of_npm() {
+    let listed = run("npm", &["list", "--global", "--depth=0", "--parseable", "--prefix=/usr"]);
+    let expected: BTreeSet<String> =
+        lines(&listed).into_iter().filter(|line| line.contains("/node_modules/")).collect();
+    let found: BTreeSet<String> = rows("npm_packages", &Root::live().unwrap())
+        .iter()
+        .filter(|row| row["directory"] == "/usr/lib/node_modules" && row["depth"] == 0)
+        .map(|row| text(row, "path").trim_end_matches("/package.json").to_owned())
+        .collect();
+    assert!(!expected.is_empty());
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn gems_are_read_from_their_specifications() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = "/var/lib/gems/3.1.0/specifications";
+    write(
+        folder.path(),
+        &format!("{place}/rack-2.2.gemspec"),
+        "Gem::Specification.new do |s|\n  s.name = \"rack\".freeze\n  s.summary = \"Serves\".freeze\nend\n",
+    );
+    let found = rows("gem_packages", &Root::mounted(folder.path()).unwrap());
+    let columns = ["name", "version", "summary", "path"];
+    assert_eq!(
+        columns.map(|column| text(&found[0], column)).join("|"),
+        format!("rack|2.2|Serves|{place}/rack-2.2.gemspec")
+    );
+    assert!(found[0]["files_written"].is_i64());
+}
+
+#[test]
+fn snaps_are_read_from_the_state_of_snapd_and_from_their_mounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let state = r#"{"data":{"auth":{"secret":"x"},"snaps":{
+        "core22":{"type":"base","sequence":[{"name":"core22","snap-id":"id1","revision":"10"},{"name":"core22","snap-id":"id1","revision":"12"}],
+            "active":true,"current":"12","channel":"latest/stable"},
+        "tool":{"type":"app","sequence":[{"snap":{"name":"tool","revision":"x1"},"components":[]}],"active":false,"current":"x1","devmode":true},
+        "../../etc":{"sequence":[{"revision":"1"}]}}},"changes":{}}"#;
+    write(path, "/var/lib/snapd/state.json", state);
+    write(
+        path,
+        "/snap/core22/12/meta/snap.yaml",
+        "name: core22\nversion: '20240111'\nsummary: Base\ntype: base\ngrade: stable\n",
+    );
+    write(path, "/snap/tool/x1/meta/snap.yaml", "a: &a [*a, *a]\n: :\n - [");
+    let (found, captured) = capture("snap_packages", &Root::mounted(path).unwrap());
+    let columns =
+        ["name", "revision", "version", "snap_id", "channel", "type", "current", "active", "devmode"];
+    let shown: Vec<String> =
+        found.iter().map(|row| columns.map(|column| text(row, column)).join("|")).collect();
+    assert_eq!(
+        shown,
+        [
+            "../../etc|1|||||false|false|false",
+            "core22|10||id1|latest/stable|base|false|true|false",
+            "core22|12|20240111|id1|latest/stable|base|true|true|false",
+            "tool|x1||||app|true|false|true",
+        ]
+    );
+    assert_eq!(captured.gap_count, 1);
+}
+
+#[test]
+fn flatpaks_are_read_from_where_they_are_deployed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write(path, "/etc/passwd", "u:x:1:1::/home/u:/bin/sh\n");
+    for (place, kind) in [("/var/lib/flatpak", "app"), ("/home/u/.local/share/flatpak", "runtime")] {
+        let branch = format!("{place}/{kind}/gov.example.Tool/x86_64/stable");
+        write(
+            path,
+            &format!("{branch}/0123/metadata"),
+            "[Application]\nname=gov.example.Tool\nruntime=gov.example.Platform/x86_64/1\n",
+        );
+        write(path, &format!("{branch}/0123/deploy"), b"flathub\x000123\0rest");
+        write(path, &format!("{branch}/0123/files/bin/tool"), "x");
+        symlink("0123", path.join(&branch[1..]).join("active")).unwrap();
+        symlink("x86_64/stable", path.join(&branch[1..]).join("../../current")).unwrap();
+    }
+    let (found, captured) = capture("flatpak_packages", &Root::mounted(path).unwrap());
+    let columns = ["app_id", "arch", "branch", "commit_hash", "origin", "runtime", "type", "installation"];
+    let shown: Vec<String> =
+        found.iter().map(|row| columns.map(|column| text(row, column)).join("|")).collect();
+    let rest = "gov.example.Tool|x86_64|stable|0123|flathub|gov.example.Platform/x86_64/1";
+    assert_eq!(shown, [format!("{rest}|app|system"), format!("{rest}|runtime|user")]);
+    assert_eq!(captured.gap_count, 0);
+}
+
+#[test]
+fn sources_of_apt_on_this_host_are_those_it_would_fetch_from() {
+    let expected: BTreeSet<String> =
+        lines(&run("apt-get", &["indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)"]));
+    let found: BTreeSet<String> = rows("apt_sources", &Root::live().unwrap())
+        .iter()
+        .filter(|row| row["enabled"] == true)
+        .flat_map(|row| {
+            let first = format!("{} {}", text(row, "base_uri").trim_end_matches('/'), text(row, "release"));
+            text(row, "components")
+                .split(' ')
+                .map(|component| format!("{first} {component}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let expected: BTreeSet<String> = expected.iter().map(|line| line.replacen("/ ", " ", 1)).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn sources_of_apt_and_yum_are_read_from_all_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write(
+        path,
+        "/etc/apt/sources.list",
+        "deb [trusted=yes] http://example.gov/a/ stable main\n# deb http://x y z\n",
+    );
+    write(
+        path,
+        "/etc/apt/sources.list.d/b.sources",
+        "Types: deb deb-src\nURIs: https://me:secret@example.gov/b\nSuites: one two\nComponents: c d\nEnabled: no\nSigned-By:\n -----BEGIN\n .\n x\n",
+    );
+    write(path, "/etc/apt/sources.list.d/ignored.bak", "deb http://x y z\n");
+    write(
+        path,
+        "/var/lib/apt/lists/example.gov_a_dists_stable_InRelease",
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Example\nSuite: stable\nVersion: 12\n",
+    );
+    write(
+        path,
+        "/etc/yum.repos.d/r.repo",
+        "[main]\nx=1\n[base]\nname=Base $releasever\nbaseurl=http://example.gov/r\ngpgcheck=0\n",
+    );
+    let root = Root::mounted(path).unwrap();
+    let found = rows("apt_sources", &root);
+    let columns = ["name", "type", "components", "maintainer", "version", "trusted", "enabled"];
+    let shown: Vec<String> =
+        found.iter().map(|row| columns.map(|column| text(row, column)).join("|")).collect();
+    assert_eq!(shown.len(), 5);
+    assert_eq!(shown[0], "example.gov/a stable|deb|main|Example|12|yes|true");
+    assert_eq!(shown[4], "***@example.gov/b two|deb-src|c d||||false");
+    assert!(!found.iter().any(|row| row.to_string().contains("secret")));
+    let found = rows("yum_sources", &root);
+    assert_eq!(
+        (found.len(), text(&found[0], "id"), text(&found[0], "gpgcheck")),
+        (1, "base".to_owned(), "0".to_owned())
+    );
 }

@@ -68,5 +68,12 @@ const TABLES: &[Table] = &[
     packages::rpm::TABLE,
     packages::apk::TABLE,
     packages::pacman::TABLE,
+    packages::snap::TABLE,
+    packages::flatpak::TABLE,
+    packages::python::TABLE,
+    packages::npm::TABLE,
+    packages::gem::TABLE,
+    packages::sources::APT,
+    packages::sources::YUM,
     packages::integrity::TABLE,
 ];

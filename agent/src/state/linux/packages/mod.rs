@@ -6,12 +6,19 @@ mod compare;
 mod control;
 pub(super) mod dpkg;
 mod dpkg_files;
+pub(super) mod flatpak;
+pub(super) mod gem;
 pub(super) mod integrity;
+pub(super) mod npm;
 pub(super) mod pacman;
+mod places;
+pub(super) mod python;
 pub(super) mod rpm;
 mod rpm_files;
 mod rpm_header;
 mod rpm_store;
+pub(super) mod snap;
+pub(super) mod sources;
 
 use std::io;
 
