@@ -2,6 +2,11 @@
 //! for the purpose; refuses to change this host.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "these tests ask the managers themselves")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a fixture that cannot be built is a failed test"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,17 +1,19 @@
 //! Owns the reading of tables from SQLite's files (sqlite.org/fileformat2.html), with what stands committed in the
 //! write-ahead log; refuses to write, to lock, and to guess at what is damaged.
 
-use std::collections::HashMap;
+mod log;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use self::log::Log;
 use crate::source::Root;
 
-/// The most pages of a write-ahead log that are looked at.
-const LOG_CAP: u64 = 1 << 20;
+/// The most pages that are visited for one table.
+const VISITS_CAP: u64 = 1 << 22;
 /// The largest record, in bytes; SQLite's own bound is 2^31.
-const RECORD_CAP: u64 = 256 << 20;
+const RECORD_CAP: u64 = 64 << 20;
 /// The deepest a tree can be: even the smallest pages hold enough for more rows than there are numbers.
 const DEPTH_CAP: usize = 24;
 
@@ -115,7 +117,7 @@ impl Sqlite {
 
     fn walk(&self, start: u64, each: &mut dyn FnMut(Row) -> io::Result<()>) -> io::Result<()> {
         // Each page belongs to one place of one tree: a damaged or hostile file that leads in circles runs out of these.
-        let mut visits = self.pages;
+        let mut visits = self.pages.min(VISITS_CAP);
         let mut waiting = vec![(start, 0)];
         while let Some((number, depth)) = waiting.pop() {
             let page = self.page(number, &mut visits)?;
@@ -144,7 +146,9 @@ impl Sqlite {
         if number == 0 || number > self.pages {
             return Err(damaged("a page past the end"));
         }
-        *visits = visits.checked_sub(1).ok_or_else(|| damaged("pages that lead in circles"))?;
+        *visits = visits
+            .checked_sub(1)
+            .ok_or_else(|| damaged("pages that lead in circles, or more of them than are read here"))?;
         let mut page = vec![0; self.page_size];
         match self.log.as_ref().and_then(|log| Some((log, log.pages.get(&number)?))) {
             Some((log, at)) => log.file.read_exact_at(&mut page, *at)?,
@@ -250,73 +254,6 @@ impl<'a> Bytes<'a> {
         }
         Ok(value)
     }
-}
-
-/// The committed part of a write-ahead log.
-struct Log {
-    file: File,
-    page_size: usize,
-    /// Where in the log the last committed form of a page begins.
-    pages: HashMap<u64, u64>,
-    last_page: u64,
-}
-
-impl Log {
-    /// Reads frames as long as their salts and checksums hold; what follows the last commit does not count.
-    fn read(file: File) -> io::Result<Option<Self>> {
-        let mut head = [0; 32];
-        if file.read_exact_at(&mut head, 0).is_err() {
-            return Ok(None);
-        }
-        let little = match be32(&head, 0)? {
-            0x377f_0682 => true,
-            0x377f_0683 => false,
-            _ => return Ok(None),
-        };
-        let page_size = usize::try_from(be32(&head, 8)?).unwrap_or_default();
-        let mut sum = checksum((0, 0), &head[..24], little);
-        if !(512..=65_536).contains(&page_size) || !page_size.is_power_of_two() || !holds(&head[24..], sum) {
-            return Ok(None);
-        }
-        let mut log = Self { file, page_size, pages: HashMap::new(), last_page: 0 };
-        let mut uncommitted = Vec::new();
-        let mut frame = vec![0; 24 + page_size];
-        for number in 0..LOG_CAP {
-            let at = 32 + number * frame.len() as u64;
-            if log.file.read_exact_at(&mut frame, at).is_err() {
-                break;
-            }
-            let (header, page) = frame.split_at(24);
-            sum = checksum(checksum(sum, header.get(..8).unwrap_or_default(), little), page, little);
-            let (salts, sums) = (header.get(8..16), header.get(16..24).unwrap_or_default());
-            if salts != Some(&head[16..24]) || !holds(sums, sum) {
-                break;
-            }
-            uncommitted.push((be32(header, 0)?, at + 24));
-            let committed = be32(header, 4)?;
-            if committed != 0 {
-                log.pages.extend(uncommitted.drain(..));
-                log.last_page = committed;
-            }
-        }
-        Ok(Some(log))
-    }
-}
-
-fn checksum(sum: (u32, u32), bytes: &[u8], little: bool) -> (u32, u32) {
-    let word = |bytes: &[u8]| {
-        let bytes = bytes.try_into().unwrap_or_default();
-        if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) }
-    };
-    bytes.chunks_exact(8).fold(sum, |(first, second), pair| {
-        let (left, right) = pair.split_at(4);
-        let first = first.wrapping_add(word(left)).wrapping_add(second);
-        (first, second.wrapping_add(word(right)).wrapping_add(first))
-    })
-}
-
-fn holds(stored: &[u8], sum: (u32, u32)) -> bool {
-    be32(stored, 0).ok() == Some(sum.0.into()) && be32(stored, 4).ok() == Some(sum.1.into())
 }
 
 /// Whether a rollback journal holds something: SQLite empties or cuts it where a transaction ends well.
@@ -445,7 +382,7 @@ mod tests {
             let _ = rows(folder.path(), "t");
         }
         // An inner page whose only child is itself.
-        let mut bytes = sound.clone();
+        let mut bytes = sound;
         bytes[100] = 5;
         bytes[108..112].copy_from_slice(&[0, 0, 0, 1]);
         std::fs::write(folder.path().join("db"), bytes).unwrap();

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_schemas::item::ItemKind;
 use serde::Serialize;
 
-use super::compare::{Algorithm, Comparison, Expected, Owner, Package};
+use super::compare::Comparison;
 use super::control::{Paragraph, Paragraphs};
+use super::expected::{Algorithm, Expected, Owner, Package};
 use super::gap_unless_missing;
 use crate::state::linux::text::{number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -120,7 +121,7 @@ fn each_package(capture: &mut TableCapture<'_>, each: &mut Each<'_>) -> io::Resu
 }
 
 /// The value of a field, whose name is one letter and counts with its case.
-fn field<'p>(fields: &'p Paragraph, letter: u8) -> Option<&'p [u8]> {
+fn field(fields: &Paragraph, letter: u8) -> Option<&[u8]> {
     fields.all().find(|(name, _)| *name == [letter]).map(|(_, value)| value)
 }
 

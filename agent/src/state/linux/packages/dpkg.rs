@@ -197,6 +197,8 @@ fn row(entry: &Entry, info: Option<&Folder>) -> DebRow {
     (row.priority, row.priority_raw) = optional(field("Priority"));
     (row.database, row.database_raw) = text(&entry.database);
     let list = [&entry.info_name()[..], b".list"].concat();
+    // A name that is a path would lead out of the folder.
+    let info = info.filter(|_| !list.contains(&b'/'));
     row.files_written = info.and_then(|folder| Some(folder.look(&list).ok()?.modified_seconds()));
     row
 }

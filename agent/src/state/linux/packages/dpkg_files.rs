@@ -6,14 +6,17 @@ use std::io;
 
 use holdfast_schemas::item::ItemKind;
 
-use super::compare::{Algorithm, Comparison, Expected, Owner, Package};
+use super::compare::Comparison;
 use super::dpkg::{ADMIN, Entry, each_package};
+use super::expected::{Algorithm, Expected, Owner, Package};
 use super::{from_hexadecimal, gap_unless_missing, is_missing, lines};
 use crate::state::TableCapture;
 use crate::state::linux::text::{fields, number, text};
 
 /// The most that is read of one list of files, in bytes.
-const LIST_CAP: usize = 64 << 20;
+const LIST_CAP: usize = 16 << 20;
+/// The most that is read of diversions or overrides, in bytes; hosts have some KiB.
+const ADMIN_CAP: usize = 1 << 20;
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
@@ -33,11 +36,11 @@ pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Compariso
 }
 
 fn admin_text(capture: &mut TableCapture<'_>, name: &str) -> Vec<u8> {
-    read(capture, format!("{ADMIN}/{name}").as_bytes())
+    read(capture, format!("{ADMIN}/{name}").as_bytes(), ADMIN_CAP)
 }
 
-fn read(capture: &mut TableCapture<'_>, path: &[u8]) -> Vec<u8> {
-    capture.root().text(path, LIST_CAP).unwrap_or_else(|reason| {
+fn read(capture: &mut TableCapture<'_>, path: &[u8], cap: usize) -> Vec<u8> {
+    capture.root().text(path, cap).unwrap_or_else(|reason| {
         gap_unless_missing(capture, path, &reason);
         Vec::new()
     })
@@ -87,7 +90,7 @@ fn compare_package(
 fn read_lists(capture: &mut TableCapture<'_>, entry: &Entry) -> (Vec<u8>, Option<Vec<u8>>) {
     if entry.without_dpkg() {
         let path = [ADMIN.as_bytes(), b"/", &entry.database, b".md5sums"].concat();
-        return (read(capture, &path), None);
+        return (read(capture, &path, LIST_CAP), None);
     }
     let base = [ADMIN.as_bytes(), b"/info/", &entry.info_name()].concat();
     let path = [&base[..], b".list"].concat();
@@ -102,14 +105,14 @@ fn read_lists(capture: &mut TableCapture<'_>, entry: &Entry) -> (Vec<u8>, Option
             None
         }
     };
-    (read(capture, &[&base[..], b".md5sums"].concat()), list)
+    (read(capture, &[&base[..], b".md5sums"].concat(), LIST_CAP), list)
 }
 
 /// `digest  path`, the path without its leading slash.
 fn parse_digests(text: &[u8]) -> HashMap<&[u8], &[u8]> {
     lines(text)
         .filter_map(|line| {
-            let space = line.iter().position(|byte| *byte == b' ')?;
+            let space = line.iter().position(|byte| *byte == b' ').filter(|length| *length == 32)?;
             Some((relative(line.get(space..)?.trim_ascii_start()), line.get(..space)?))
         })
         .collect()
@@ -186,9 +189,11 @@ mod tests {
 
     #[test]
     fn digests_and_settings_are_found_by_path() {
-        let digests = parse_digests(b"0123  usr/a b\n4567  ./etc/c\nbroken\n\xff\n");
-        assert_eq!(digests.get(&b"usr/a b"[..]), Some(&&b"0123"[..]));
-        assert_eq!(digests.get(&b"etc/c"[..]), Some(&&b"4567"[..]));
+        let (one, two) = ("0123456789abcdef0123456789abcdef", "f75b8179e4bbe7e2b4a074dcef62de95");
+        let text = format!("{one}  usr/a b\n{two}  ./etc/c\nbroken\n01  usr/short\n");
+        let digests = parse_digests(text.as_bytes());
+        assert_eq!(digests.get(&b"usr/a b"[..]), Some(&one.as_bytes()));
+        assert_eq!(digests.get(&b"etc/c"[..]), Some(&two.as_bytes()));
         assert_eq!(digests.len(), 2);
         let settings =
             parse_conffiles(b"\n /etc/a b 01 obsolete\n /etc/c 02\n /etc/d 03 obsolete remove-on-upgrade\nx");

@@ -6,6 +6,7 @@ mod compare;
 mod control;
 pub(super) mod dpkg;
 mod dpkg_files;
+mod expected;
 pub(super) mod flatpak;
 pub(super) mod gem;
 pub(super) mod integrity;

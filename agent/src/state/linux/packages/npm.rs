@@ -1,13 +1,13 @@
 //! Owns the table of Node's packages; refuses to run what a package says, and to follow folders in circles.
 
+use std::collections::HashSet;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::gap_unless_missing;
-use super::names;
 use super::places::places;
+use super::{gap_unless_missing, names};
 use crate::source::FileIdentity;
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -111,7 +111,7 @@ struct Manifest {
 
 fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for directory in places(capture, &PLACES) {
-        let mut seen: std::collections::HashSet<FileIdentity> = std::collections::HashSet::new();
+        let mut seen: HashSet<FileIdentity> = HashSet::new();
         let mut waiting = vec![(directory.clone(), 0)];
         while let Some((folder, depth)) = waiting.pop() {
             let Ok(opened) = capture.root().folder_at(&folder) else { continue };
@@ -121,6 +121,7 @@ fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
                 capture.gap(text(&folder).0, &reason);
                 break;
             }
+            capture.go_on()?;
             if !seen.insert(opened.identity()) {
                 continue;
             }

@@ -7,15 +7,18 @@ use flate2::read::MultiGzDecoder;
 use holdfast_schemas::item::ItemKind;
 use serde::Serialize;
 
-use super::compare::{Algorithm, Comparison, Expected, Owner, Package};
-use super::{from_hexadecimal, gap_unless_missing, names};
+use super::compare::Comparison;
+use super::expected::{Algorithm, Expected, Owner, Package};
+use super::{from_hexadecimal, gap_unless_missing, lines, names};
 use crate::state::linux::text::{fields, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The folder of the database.
 const DATABASE: &str = "/var/lib/pacman";
-/// The most that is read of one description or list of files, in bytes.
-const TEXT_CAP: usize = 64 << 20;
+/// The longest description that is read, in bytes.
+const DESCRIPTION_CAP: usize = 1 << 20;
+/// The longest list of files that is read, in bytes.
+const LIST_CAP: usize = 64 << 20;
 /// The most that one list of digests may hold when it is unpacked, in bytes.
 const MTREE_CAP: u64 = 512 << 20;
 /// The longest line of it, in bytes.
@@ -137,7 +140,7 @@ fn each_package(capture: &mut TableCapture<'_>, each: &mut Each<'_>) -> io::Resu
         }
         let folder = [local.as_bytes(), b"/", &name].concat();
         let path = [&folder[..], b"/desc"].concat();
-        match capture.root().text(&path, TEXT_CAP) {
+        match capture.root().text(&path, DESCRIPTION_CAP) {
             Ok(description) => each(capture, &folder, &Sections::parse(&description))?,
             Err(reason) => capture.gap(text(&path).0, &reason),
         }
@@ -189,13 +192,11 @@ fn compare_package(
         version: sections.first("VERSION").unwrap_or_default().to_vec(),
     };
     let path = [folder, b"/files"].concat();
-    let files = capture.root().text(&path, TEXT_CAP).unwrap_or_else(|reason| {
+    let files = capture.root().text(&path, LIST_CAP).unwrap_or_else(|reason| {
         gap_unless_missing(capture, &path, &reason);
         Vec::new()
     });
-    let settings = Sections::parse(&files);
-    let settings: HashSet<&[u8]> =
-        settings.lines("BACKUP").iter().filter_map(|line| line.split(|byte| *byte == b'\t').next()).collect();
+    let settings = settings(&files);
     let path = [folder, b"/mtree"].concat();
     let packed = match capture.root().open_file(&path) {
         Ok(open) => open.file,
@@ -228,6 +229,17 @@ fn compare_package(
             comparison.compare(capture, &package, &expected)?;
         }
     }
+}
+
+/// The settings of a package, which stand last in its list of files, each with its digest behind a tab.
+fn settings(files: &[u8]) -> HashSet<&[u8]> {
+    let mut all = lines(files).skip_while(|line| *line != b"%BACKUP%").skip(1);
+    std::iter::from_fn(|| {
+        let line = all.next()?;
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        line.get(..tab)
+    })
+    .collect()
 }
 
 /// A list of files with digests (mtree(5)), read line by line.

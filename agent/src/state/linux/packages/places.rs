@@ -1,9 +1,12 @@
 //! Owns the search for folders that software is installed into, by patterns; refuses to search whole trees.
 
+use std::collections::HashSet;
+use std::io;
+
 use crate::source::{FileIdentity, Owners};
 use crate::state::TableCapture;
 
-/// Most folders that patterns may lead to.
+/// Most folders that a pattern may lead to.
 const PLACES_CAP: usize = 10_000;
 
 /// The folders that patterns lead to, each once; `~` at the start of a pattern stands for every user's home, and one `*`
@@ -12,12 +15,12 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
     let mut homes: Vec<Vec<u8>> = Vec::new();
     for user in Owners::of(capture.root()).homes() {
         // Accounts without a home of their own have one of the host's folders.
-        if user.home != b"/" && !homes.contains(&user.home) && homes.len() < PLACES_CAP {
+        if user.home != b"/" && !homes.contains(&user.home) {
             homes.push(user.home.clone());
         }
     }
     let mut found = Vec::new();
-    let mut seen: Vec<FileIdentity> = Vec::new();
+    let mut seen: HashSet<FileIdentity> = HashSet::new();
     for pattern in patterns {
         let starts = match pattern.strip_prefix('~') {
             Some(rest) => homes.iter().map(|home| (home.clone(), rest)).collect(),
@@ -26,8 +29,7 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
         for (start, rest) in starts {
             for place in expand(capture, start, rest) {
                 let Ok(folder) = capture.root().folder_at(&place) else { continue };
-                if !seen.contains(&folder.identity()) && found.len() < PLACES_CAP {
-                    seen.push(folder.identity());
+                if seen.insert(folder.identity()) {
                     found.push(place);
                 }
             }
@@ -49,10 +51,15 @@ fn expand(capture: &mut TableCapture<'_>, start: Vec<u8>, pattern: &str) -> Vec<
                         let matches = name.len() >= before.len() + after.len()
                             && name.starts_with(before.as_bytes())
                             && name.ends_with(after.as_bytes());
-                        if matches && next.len() < PLACES_CAP {
+                        if matches {
                             next.push(join(&folder, &name));
                         }
                     }
+                }
+                if next.len() > PLACES_CAP {
+                    let reason = format!("only {PLACES_CAP} of {} folders were looked at", next.len());
+                    capture.gap(pattern, &io::Error::new(io::ErrorKind::FileTooLarge, reason));
+                    next.truncate(PLACES_CAP);
                 }
                 next
             }

@@ -5,7 +5,8 @@ use std::io;
 use holdfast_schemas::item::ItemKind;
 
 use super::capabilities;
-use super::compare::{Algorithm, Comparison, Expected, Owner, Package};
+use super::compare::Comparison;
+use super::expected::{Algorithm, Expected, Owner, Package};
 use super::from_hexadecimal;
 use super::rpm_header::{Header, tag};
 use super::rpm_store::each_header;

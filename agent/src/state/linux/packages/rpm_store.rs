@@ -11,8 +11,11 @@ use crate::state::linux::sqlite::{Sqlite, Value};
 /// Where rpm keeps its database: by tradition, on Fedora and SUSE, and on systems of ostree.
 const FOLDERS: [&str; 4] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm", "/usr/lib/rpm-db"];
 
-/// The largest header, in bytes, as rpm itself has it.
-const HEADER_CAP: usize = 256 << 20;
+/// The largest header, in bytes: the longest of real packages have some MiB.
+const HEADER_CAP: usize = 64 << 20;
+
+/// The most pages of a hash of Berkeley DB that are looked at.
+const PAGES_CAP: u64 = 1 << 22;
 
 /// A header as it stands in a store, with its number there.
 pub(super) type Each<'e> = dyn FnMut(&mut TableCapture<'_>, &str, Option<u64>, &[u8]) -> io::Result<()> + 'e;
@@ -52,7 +55,7 @@ fn read_sqlite(capture: &mut TableCapture<'_>, path: &str, each: &mut Each<'_>) 
     let mut written = Ok(());
     let read = database.rows("Packages", &mut |row| {
         if let Some(Value::Blob(blob)) = row.values.get(1) {
-            written = each(capture, path, u64::try_from(row.id).ok(), blob);
+            written = capture.go_on().and_then(|()| each(capture, path, u64::try_from(row.id).ok(), blob));
         }
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
@@ -63,7 +66,8 @@ fn read_sqlite(capture: &mut TableCapture<'_>, path: &str, each: &mut Each<'_>) 
     Ok(())
 }
 
-type Store = fn(&File, &mut dyn FnMut(Option<u64>, &[u8]) -> io::Result<()>) -> io::Result<()>;
+type EachBlob<'e> = dyn FnMut(Option<u64>, &[u8]) -> io::Result<()> + 'e;
+type Store = fn(&File, &mut EachBlob<'_>) -> io::Result<()>;
 
 fn read_plain(
     capture: &mut TableCapture<'_>,
@@ -80,7 +84,7 @@ fn read_plain(
     };
     let mut written = Ok(());
     let read = store(&file, &mut |number, blob| {
-        written = each(capture, path, number, blob);
+        written = capture.go_on().and_then(|()| each(capture, path, number, blob));
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
     written?;
@@ -91,7 +95,7 @@ fn read_plain(
 }
 
 /// ndb, rpm's own: pages of slots, each of which names a package's number and where its blob lies in units of 16 bytes.
-fn ndb(file: &File, each: &mut dyn FnMut(Option<u64>, &[u8]) -> io::Result<()>) -> io::Result<()> {
+fn ndb(file: &File, each: &mut EachBlob<'_>) -> io::Result<()> {
     const PAGE: u64 = 4096;
     const SLOT: usize = 16;
     let mut head = [0; 2 * SLOT];
@@ -131,7 +135,7 @@ fn ndb(file: &File, each: &mut dyn FnMut(Option<u64>, &[u8]) -> io::Result<()>) 
 }
 
 /// Berkeley DB's hash: pages of pairs, long values on chains of pages of their own.
-fn berkeley(file: &File, each: &mut dyn FnMut(Option<u64>, &[u8]) -> io::Result<()>) -> io::Result<()> {
+fn berkeley(file: &File, each: &mut EachBlob<'_>) -> io::Result<()> {
     let mut head = [0; 72];
     file.read_exact_at(&mut head, 0)?;
     let order = match head.get(12..16) {
@@ -144,6 +148,9 @@ fn berkeley(file: &File, each: &mut dyn FnMut(Option<u64>, &[u8]) -> io::Result<
         return Err(damaged("a page size or encryption that is not read here"));
     }
     let pages = file.metadata()?.len() / page_size;
+    if pages > PAGES_CAP {
+        return Err(damaged("more pages than are read here"));
+    }
     let mut page = vec![0; usize::try_from(page_size).unwrap_or_default()];
     // Each page of a chain belongs to one value.
     let mut visits = pages;
@@ -243,7 +250,7 @@ fn le32(bytes: &[u8], at: usize) -> io::Result<u64> {
 fn allocate(length: u64) -> io::Result<Vec<u8>> {
     match usize::try_from(length) {
         Ok(length) if length <= HEADER_CAP => Ok(vec![0; length]),
-        _ => Err(damaged("a header longer than rpm allows")),
+        _ => Err(damaged("a header longer than is read here")),
     }
 }
 
