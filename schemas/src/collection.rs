@@ -45,6 +45,9 @@ pub struct Collection {
     pub profile: String,
     /// Every definition used, with its digest.
     pub definitions: Vec<DefinitionUse>,
+    /// Where the root of the examined host lay on the machine that collected, such as a mounted image; null for the live
+    /// host itself.
+    pub root: Option<String>,
     /// The examined host.
     pub host: Host,
     /// The program that collected.
@@ -273,6 +276,12 @@ pub struct ArtifactCounts {
     pub read_error: u64,
     /// See [`Outcome::SkippedByScope`].
     pub skipped_by_scope: u64,
+    /// See [`Outcome::SkippedByLimit`].
+    pub skipped_by_limit: u64,
+    /// See [`Outcome::HardLink`].
+    pub hard_link: u64,
+    /// See [`Outcome::NotApplicable`].
+    pub not_applicable: u64,
 }
 
 impl Collection {
@@ -301,6 +310,9 @@ impl ArtifactCounts {
             not_regular: 0,
             read_error: 0,
             skipped_by_scope: 0,
+            skipped_by_limit: 0,
+            hard_link: 0,
+            not_applicable: 0,
         }
     }
 
@@ -327,6 +339,9 @@ impl ArtifactCounts {
             Outcome::NotRegular => &mut self.not_regular,
             Outcome::ReadError => &mut self.read_error,
             Outcome::SkippedByScope => &mut self.skipped_by_scope,
+            Outcome::SkippedByLimit => &mut self.skipped_by_limit,
+            Outcome::HardLink => &mut self.hard_link,
+            Outcome::NotApplicable => &mut self.not_applicable,
         }
     }
 
@@ -341,6 +356,9 @@ impl ArtifactCounts {
             Outcome::NotRegular => self.not_regular,
             Outcome::ReadError => self.read_error,
             Outcome::SkippedByScope => self.skipped_by_scope,
+            Outcome::SkippedByLimit => self.skipped_by_limit,
+            Outcome::HardLink => self.hard_link,
+            Outcome::NotApplicable => self.not_applicable,
         }
     }
 }

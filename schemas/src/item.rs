@@ -36,6 +36,11 @@ pub struct ItemRecord {
     pub sha256: Option<Sha256Digest>,
     /// The source's size after reading, where that differs from `metadata.size`.
     pub size_after: Option<u64>,
+    /// For a sparse file: the ranges the member holds, one after another; everything else was a hole and reads as zeros.
+    /// Null where the member is the file from its first byte.
+    pub extents: Option<Vec<Extent>>,
+    /// For a further name of a file that is here already: the item that holds its content.
+    pub same_as: Option<u64>,
     /// What the file system said of the source before it was read.
     pub metadata: Option<FileMetadata>,
     /// Before the first byte was read, by the host's clock.
@@ -46,6 +51,16 @@ pub struct ItemRecord {
     pub atime_preserved: Option<bool>,
     /// Random bytes of this record, so that its hash gives nothing away.
     pub salt: Salt,
+}
+
+/// A range of a sparse file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extent {
+    /// Where it begins in the file, bytes.
+    pub offset: u64,
+    /// Its length, bytes; never 0.
+    pub length: u64,
 }
 
 /// What the file system says of a file, taken before reading; times by the file system, UTC.
@@ -152,11 +167,17 @@ pub enum Outcome {
     ReadError,
     /// Found, but outside what was asked for.
     SkippedByScope,
+    /// Found, but left out because a stated limit of the collection was reached.
+    SkippedByLimit,
+    /// A further name of a file whose content another item holds.
+    HardLink,
+    /// Asked for, but of a kind this host cannot have, such as a Windows registry key.
+    NotApplicable,
 }
 
 impl Outcome {
     /// Every outcome, in the order reports list them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Collected,
         Self::ChangedWhileRead,
         Self::TruncatedByLimit,
@@ -165,6 +186,9 @@ impl Outcome {
         Self::NotRegular,
         Self::ReadError,
         Self::SkippedByScope,
+        Self::SkippedByLimit,
+        Self::HardLink,
+        Self::NotApplicable,
     ];
 
     /// Whether the package holds content for this outcome; `None` where either may be.
@@ -172,13 +196,26 @@ impl Outcome {
         match self {
             Self::Collected | Self::ChangedWhileRead | Self::TruncatedByLimit => Some(true),
             Self::ReadError => None,
-            Self::Denied | Self::Missing | Self::NotRegular | Self::SkippedByScope => Some(false),
+            Self::Denied
+            | Self::Missing
+            | Self::NotRegular
+            | Self::SkippedByScope
+            | Self::SkippedByLimit
+            | Self::HardLink
+            | Self::NotApplicable => Some(false),
         }
     }
 
     /// Whether a reader must be told: something asked for and present is not here whole and still.
     pub fn is_exception(self) -> bool {
-        matches!(self, Self::ChangedWhileRead | Self::TruncatedByLimit | Self::Denied | Self::ReadError)
+        matches!(
+            self,
+            Self::ChangedWhileRead
+                | Self::TruncatedByLimit
+                | Self::Denied
+                | Self::ReadError
+                | Self::SkippedByLimit
+        )
     }
 
     /// The outcome as records write it.
@@ -192,6 +229,9 @@ impl Outcome {
             Self::NotRegular => "not_regular",
             Self::ReadError => "read_error",
             Self::SkippedByScope => "skipped_by_scope",
+            Self::SkippedByLimit => "skipped_by_limit",
+            Self::HardLink => "hard_link",
+            Self::NotApplicable => "not_applicable",
         }
     }
 
@@ -206,6 +246,9 @@ impl Outcome {
             Self::NotRegular => "recorded without content (link, folder, pipe, socket or device)",
             Self::ReadError => "could not be read",
             Self::SkippedByScope => "outside what was asked for",
+            Self::SkippedByLimit => "left out by a limit",
+            Self::HardLink => "further names of files that are here already",
+            Self::NotApplicable => "of a kind this host cannot have",
         }
     }
 }
@@ -239,10 +282,35 @@ impl ItemRecord {
         {
             return Err(RecordError::new("reading finished before it started"));
         }
-        let must_explain =
-            matches!(self.outcome, Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit);
+        let must_explain = matches!(
+            self.outcome,
+            Outcome::Denied | Outcome::ReadError | Outcome::TruncatedByLimit | Outcome::SkippedByLimit
+        );
         if must_explain && self.error.is_none() {
             return Err(RecordError::new("the outcome needs an error text"));
+        }
+        self.check_links()
+    }
+
+    fn check_links(&self) -> Result<(), RecordError> {
+        if (self.outcome == Outcome::HardLink) != self.same_as.is_some() {
+            return Err(RecordError::new("same_as stands exactly where the outcome is hard_link"));
+        }
+        if self.same_as.is_some_and(|same| same == 0 || same >= self.id) {
+            return Err(RecordError::new("same_as is not an earlier item"));
+        }
+        let Some(extents) = &self.extents else { return Ok(()) };
+        let mut end = 0u64;
+        let mut held = 0u64;
+        for extent in extents {
+            let next = extent.offset.checked_add(extent.length);
+            let (Some(next), true, true) = (next, extent.offset >= end, extent.length > 0) else {
+                return Err(RecordError::new("extents do not follow each other"));
+            };
+            (end, held) = (next, held + extent.length);
+        }
+        if self.size != Some(held) {
+            return Err(RecordError::new("extents do not add up to size"));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use holdfast_schemas::collection::{Authority, Impact, ImpactRating, Party, Trigger, TriggerKind};
 
@@ -10,7 +11,9 @@ use super::{
     CollectArgs, DetailArgs, FAULT, Failure, ImpactChoice, ProgressChoice, RECOVERABLE, SealArgs, print, say,
 };
 use crate::catalogue::{Catalogue, Definition, OptIn, Selection};
-use crate::collect::{CollectError, Details, Progress, ProgressMode, Request, StopSignal, collect};
+use crate::collect::{
+    CollectError, Details, Limits, Progress, ProgressMode, Request, Scope, StopSignal, collect,
+};
 use crate::package::Destination;
 use crate::seal::{AuthorityUrl, ExaminerKey, Passphrase, SealingKeys};
 
@@ -43,7 +46,9 @@ fn fault(error: impl std::fmt::Display) -> Failure {
 /// A collection's error with its exit status.
 pub(super) fn failure(error: CollectError) -> Failure {
     let status = match error {
-        CollectError::Unusable { .. } | CollectError::NotRecoverable(_) => super::USAGE,
+        CollectError::Unusable { .. }
+        | CollectError::UnusableRoot { .. }
+        | CollectError::NotRecoverable(_) => super::USAGE,
         CollectError::Interrupted { .. } => RECOVERABLE,
         CollectError::Seal(_) => FAULT,
     };
@@ -65,7 +70,20 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
         tables: selection.tables,
         definitions: selection.definitions,
         destination: destination(&args.output),
-        max_file_size: args.max_file_size,
+        scope: Scope {
+            root: args.root.clone(),
+            network_file_systems: args.network_filesystems,
+            one_file_system: args.one_file_system,
+        },
+        limits: Limits {
+            file_size: args.max_file_size,
+            total_size: args.max_total_size,
+            files: args.max_files,
+            deadline: args
+                .deadline
+                .or(selection.deadline_seconds)
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        },
         workers: workers(),
     })
 }

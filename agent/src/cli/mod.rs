@@ -68,6 +68,24 @@ struct CollectArgs {
     /// Take at most this much of one file, such as 500M or 8G.
     #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = collect::parse_size)]
     max_file_size: u64,
+    /// Take at most this much in all; what does not fit is named.
+    #[arg(long, value_name = "SIZE", value_parser = collect::parse_size)]
+    max_total_size: Option<u64>,
+    /// Take at most this many files and tables in all; what is left out is named.
+    #[arg(long, value_name = "COUNT")]
+    max_files: Option<u64>,
+    /// Seal what there is this many seconds after the start, whatever is still to come.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..))]
+    deadline: Option<u32>,
+    /// Examine the root of a mounted image or a container in DIR instead of this host.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Search network and FUSE file systems too; a dead server can hold the search for ever.
+    #[arg(long)]
+    network_filesystems: bool,
+    /// Stay on the file systems that the search begins on.
+    #[arg(long)]
+    one_file_system: bool,
     /// Show progress as a line, as JSON lines, or not at all.
     #[arg(long, value_enum, default_value = "auto")]
     progress: ProgressChoice,

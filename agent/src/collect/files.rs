@@ -1,55 +1,74 @@
-//! Owns the search for files and what becomes of each: read once, recorded always; refuses to follow links, to open
-//! what is not a regular file, and to collect its own output.
+//! Owns the search for files: from path patterns to the entries they name, links followed inside the examined root only;
+//! refuses to touch a mount that could hang, and to go round in circles.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 use holdfast_schemas::action::Action;
-use holdfast_schemas::item::{EvidenceRoute, FileMetadata, ItemKind, ItemRecord, Outcome};
-use holdfast_schemas::text::Base64Bytes;
+use holdfast_schemas::item::{EvidenceRoute, ItemKind, Outcome};
 
+use super::copy::Failure;
 use super::{Halt, Session};
-use crate::catalogue::{Component, Definition, Pattern};
-use crate::clock;
-use crate::package::{Content, MemberWriter, ReadEnd};
-use crate::source::{self, Folder, Looked, OpenFile, User};
+use crate::catalogue::{Component, Definition, Filter, Pattern, Platform, Take};
+use crate::source::{self, FileIdentity, Folder, Looked, Obstacle, User};
 
 /// Folders below folders that a search goes down; a file system can nest without end.
 const MAX_DEPTH: usize = 128;
-/// Bytes read of one file before free space is looked at again.
-const STRETCH: u64 = 4 << 20;
-
-/// Where member names of copied files begin.
-const ROOT: &str = "data/fs";
+/// Links that lead to links, as many as are followed.
+const MAX_LINKS: u8 = 8;
 
 /// The search over one host's files.
 pub(super) struct FileSearch<'s, 'p> {
-    session: &'s mut Session<'p>,
+    pub(super) session: &'s mut Session<'p>,
     seen: HashSet<u64>,
     hasher: RandomState,
     users: Vec<User>,
-    access_times_changed: u64,
+    /// Files with several names, and the item that holds the content of each.
+    pub(super) held: HashMap<FileIdentity, u64>,
+    pub(super) access_times_changed: u64,
 }
 
 /// One artifact being searched for.
-struct Artifact {
-    name: String,
+pub(super) struct Artifact {
+    pub(super) name: String,
+    pub(super) only: Filter,
+    pub(super) take: Take,
+    names: Vec<Component>,
+    exclude_names: Vec<Component>,
     exclusions: Vec<Pattern>,
     exclude_why: Option<String>,
 }
 
-/// A file or folder that is not there, or could not be looked at or read.
-struct Failure<'a> {
-    path: &'a [u8],
-    looked: Option<&'a Looked>,
-    error: io::Error,
+/// How far a search has gone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reach {
+    /// Folders gone down.
+    depth: usize,
+    /// Folders gone down for the `**` at hand.
+    within: u32,
+    /// Links followed.
+    links: u8,
+}
+
+/// How an entry was come by: a link is followed only where the pattern names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Name,
+    Depth,
 }
 
 impl<'s, 'p> FileSearch<'s, 'p> {
     /// A search that has seen nothing yet.
     pub(super) fn new(session: &'s mut Session<'p>, users: Vec<User>) -> Self {
-        Self { session, seen: HashSet::new(), hasher: RandomState::new(), users, access_times_changed: 0 }
+        Self {
+            session,
+            seen: HashSet::new(),
+            hasher: RandomState::new(),
+            users,
+            held: HashMap::new(),
+            access_times_changed: 0,
+        }
     }
 
     /// Files and folders whose access time could not be left alone.
@@ -61,23 +80,28 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     pub(super) fn collect(&mut self, definition: &Definition) -> Result<(), Halt> {
         self.session.package.log(Action::SearchArtifact, Some(definition.name.clone()), None, "ok")?;
         self.session.progress.artifact(&definition.name);
+        if let Some(why) = not_applicable(definition) {
+            return self.not_applicable(definition, &why);
+        }
         // Definitions were checked when they were read.
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let patterns = definition.patterns(&self.users).map_err(invalid)?;
-        let exclusions = definition.exclusions(&self.users).map_err(invalid)?;
-        let artifact = Artifact {
-            name: definition.name.clone(),
-            exclusions,
-            exclude_why: definition.exclude_why.clone(),
-        };
+        let artifact = Artifact::of(definition, &self.users).map_err(invalid)?;
         let root = self.session.root.folder()?;
         for pattern in &patterns {
-            if !self.descend(&root, &pattern.components, &artifact, 0)? {
+            if !self.descend(&root, &pattern.components, &artifact, Reach::default())? {
                 let error = io::Error::from(io::ErrorKind::NotFound);
                 self.fail(&artifact, Failure { path: &pattern.text, looked: None, error })?;
             }
         }
         Ok(())
+    }
+
+    fn not_applicable(&mut self, definition: &Definition, why: &str) -> Result<(), Halt> {
+        let (kind, route) = (ItemKind::Unknown, EvidenceRoute::Copied);
+        let mut record = self.session.draft(&definition.name, kind, route, Outcome::NotApplicable);
+        record.error = Some(why.to_owned());
+        self.session.record(record, Action::Record).map(drop)
     }
 
     /// Goes down from `folder`; returns whether anything was found, refusals included.
@@ -86,43 +110,98 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         folder: &Folder,
         components: &[Component],
         artifact: &Artifact,
-        depth: usize,
+        reach: Reach,
     ) -> Result<bool, Halt> {
         let Some((first, rest)) = components.split_first() else { return Ok(false) };
         match first {
-            Component::Literal(name) => match folder.look(name) {
-                Err(error) if is_absent(&error) => Ok(false),
-                Err(error) => {
-                    let path = folder.join(name);
-                    self.fail(artifact, Failure { path: &path, looked: None, error })?;
-                    Ok(true)
-                }
-                Ok(looked) => self.matched(folder, name, &looked, rest, artifact, depth),
-            },
+            Component::Literal(name) => self.named(folder, name, rest, artifact, reach),
             Component::Glob(_) => self.each_entry(folder, artifact, |search, name| {
                 if !first.matches(name) {
                     return Ok(false);
                 }
-                match folder.look(name) {
-                    Ok(looked) => search.matched(folder, name, &looked, rest, artifact, depth),
-                    Err(error) => search.vanished(folder, name, artifact, error),
-                }
+                search.named(folder, name, rest, artifact, reach)
             }),
-            Component::AnyDepth(_) => {
-                let here = !rest.is_empty() && self.descend(folder, rest, artifact, depth)?;
-                let below = self.each_entry(folder, artifact, |search, name| match folder.look(name) {
-                    Ok(looked) if rest.is_empty() => {
-                        search.matched(folder, name, &looked, components, artifact, depth)
+            Component::AnyDepth(most) => {
+                let here =
+                    !rest.is_empty() && self.descend(folder, rest, artifact, Reach { within: 0, ..reach })?;
+                if most.is_some_and(|most| reach.within >= most) {
+                    return Ok(here);
+                }
+                let below = Reach { within: reach.within + 1, ..reach };
+                let last = rest.is_empty();
+                let found = self.each_entry(folder, artifact, |search, name| {
+                    if let Some(obstacle) = search.obstacle(folder, name, components, reach) {
+                        return search.turn_back(folder, name, artifact, obstacle);
                     }
-                    Ok(looked) if looked.kind == ItemKind::Directory => {
-                        search.enter(folder, name, &looked, components, artifact, depth)
+                    match folder.look(name) {
+                        Ok(looked) if last => {
+                            search.matched(folder, name, &looked, (components, By::Depth), artifact, below)
+                        }
+                        Ok(looked) if looked.kind == ItemKind::Directory => {
+                            search.enter(folder, name, &looked, components, artifact, below)
+                        }
+                        Ok(_) => Ok(false),
+                        Err(error) => search.failed(folder, name, artifact, error),
                     }
-                    Ok(_) => Ok(false),
-                    Err(error) => search.vanished(folder, name, artifact, error),
                 })?;
-                Ok(here || below)
+                Ok(here || found)
             }
         }
+    }
+
+    /// Looks at an entry that the pattern names.
+    fn named(
+        &mut self,
+        folder: &Folder,
+        name: &[u8],
+        rest: &[Component],
+        artifact: &Artifact,
+        reach: Reach,
+    ) -> Result<bool, Halt> {
+        if let Some(obstacle) = self.obstacle(folder, name, rest, reach) {
+            return self.turn_back(folder, name, artifact, obstacle);
+        }
+        match folder.look(name) {
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => self.failed(folder, name, artifact, error),
+            Ok(looked) => {
+                self.matched(folder, name, &looked, (rest, By::Name), artifact, Reach { within: 0, ..reach })
+            }
+        }
+    }
+
+    /// What keeps the search from touching an entry, by the kernel's list of mounts alone.
+    fn obstacle(&self, folder: &Folder, name: &[u8], rest: &[Component], reach: Reach) -> Option<Obstacle> {
+        let obstacle = self.session.mounts.obstacle(folder.path(), name)?;
+        // A text of the kernel may be asked for by its full name, though never through a link that the host has laid.
+        let spelled_out = rest.iter().all(|component| matches!(component, Component::Literal(_)));
+        let taken = match obstacle {
+            Obstacle::KernelMade => !rest.is_empty() && spelled_out && reach.links == 0,
+            Obstacle::Remote => self.session.scope.network_file_systems,
+            Obstacle::Automount => false,
+        };
+        (!taken).then_some(obstacle)
+    }
+
+    /// Records a mount that is not entered. What is left out as a rule is no exception; what a server holds is.
+    fn turn_back(
+        &mut self,
+        folder: &Folder,
+        name: &[u8],
+        artifact: &Artifact,
+        obstacle: Obstacle,
+    ) -> Result<bool, Halt> {
+        let path = folder.join(name);
+        if self.seen.insert(self.hasher.hash_one(&path)) {
+            let (outcome, hint) = match obstacle {
+                Obstacle::KernelMade => (Outcome::SkippedByScope, ""),
+                Obstacle::Remote => (Outcome::SkippedByLimit, "; --network-filesystems takes it"),
+                Obstacle::Automount => (Outcome::SkippedByLimit, ""),
+            };
+            let why = format!("{}{hint}", obstacle.in_words());
+            self.leave_out(&path, None, artifact, outcome, &why)?;
+        }
+        Ok(true)
     }
 
     /// Deals with an entry that matches so far: collects it at a pattern's end, else goes on below it.
@@ -131,20 +210,56 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         folder: &Folder,
         name: &[u8],
         looked: &Looked,
-        rest: &[Component],
+        (rest, by): (&[Component], By),
         artifact: &Artifact,
-        depth: usize,
+        reach: Reach,
     ) -> Result<bool, Halt> {
         let at_end = matches!(rest, [] | [Component::AnyDepth(_)]);
         if looked.kind == ItemKind::Directory && !rest.is_empty() {
-            return Ok(self.enter(folder, name, looked, rest, artifact, depth)? || at_end);
+            return Ok(self.enter(folder, name, looked, rest, artifact, reach)? || at_end);
         }
-        // A link on the way is recorded, since what lies behind it is not searched.
-        let recorded = at_end || looked.kind == ItemKind::Symlink;
-        if recorded {
+        let is_link = looked.kind == ItemKind::Symlink;
+        if is_link && by == By::Name {
+            self.visit(folder, name, looked, artifact)?;
+            self.follow(folder, name, rest, artifact, reach)?;
+            return Ok(true);
+        }
+        if at_end {
             self.visit(folder, name, looked, artifact)?;
         }
-        Ok(recorded)
+        Ok(at_end)
+    }
+
+    /// Goes on where a link leads, as a path inside the root: its target is searched for by its own name.
+    fn follow(
+        &mut self,
+        folder: &Folder,
+        name: &[u8],
+        rest: &[Component],
+        artifact: &Artifact,
+        reach: Reach,
+    ) -> Result<bool, Halt> {
+        let target = match folder.read_link(name) {
+            Ok(target) if reach.links < MAX_LINKS => target,
+            _ => return Ok(false),
+        };
+        let path = if target.starts_with(b"/") { target } else { folder.join(&target) };
+        let mut pattern = Pattern::of_path(&path);
+        let plain: Vec<u8> = pattern.components.iter().fold(Vec::new(), |mut path, component| {
+            if let Component::Literal(name) = component {
+                path.push(b'/');
+                path.extend(name);
+            }
+            path
+        });
+        // A link is no way round what is left out.
+        if artifact.exclusions.iter().any(|exclusion| exclusion.matches(&plain)) {
+            return Ok(false);
+        }
+        pattern.components.extend(rest.iter().cloned());
+        let root = self.session.root.folder()?;
+        let reach = Reach { depth: 0, within: 0, links: reach.links + 1 };
+        self.descend(&root, &pattern.components, artifact, reach)
     }
 
     /// Goes on below a folder; the folder itself is recorded where everything below it is asked for.
@@ -155,26 +270,24 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         looked: &Looked,
         components: &[Component],
         artifact: &Artifact,
-        depth: usize,
+        reach: Reach,
     ) -> Result<bool, Halt> {
         let path = folder.join(name);
+        if artifact.excludes(&path) {
+            let why = artifact.exclude_why.clone().unwrap_or_default();
+            self.leave_out(&path, Some(looked), artifact, Outcome::SkippedByScope, &why)?;
+            return Ok(true);
+        }
+        if self.session.scope.one_file_system && looked.crosses_mount(folder) {
+            let why = "another file system (--one-file-system)";
+            self.leave_out(&path, Some(looked), artifact, Outcome::SkippedByScope, why)?;
+            return Ok(true);
+        }
         let below = match folder.descend(name) {
             Ok(below) => below,
-            Err(error) => {
-                self.fail(artifact, Failure { path: &path, looked: Some(looked), error })?;
-                return Ok(true);
-            }
+            Err(error) => return self.failed(folder, name, artifact, error),
         };
-        let crosses = looked.crosses_mount(folder);
-        let obstacle = match () {
-            () if depth >= MAX_DEPTH => Some("nested deeper than 128 folders"),
-            () if crosses && source::kernel_made(&below) => {
-                Some("a file system that the kernel makes up as it is read")
-            }
-            () if crosses && source::remote(&below) => Some("a network file system"),
-            () => None,
-        };
-        if let Some(why) = obstacle {
+        if let Some(why) = self.unexpected(folder, &below, looked, components, reach) {
             // It was asked for and is not here: an exception, unlike what a definition leaves out.
             let error = io::Error::other(why);
             self.fail(artifact, Failure { path: &path, looked: Some(looked), error })?;
@@ -183,7 +296,31 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         if matches!(components, [Component::AnyDepth(_)]) {
             self.visit(folder, name, looked, artifact)?;
         }
-        self.descend(&below, components, artifact, depth + 1)
+        self.descend(&below, components, artifact, Reach { depth: reach.depth + 1, ..reach })
+    }
+
+    /// What keeps the search from going below a folder that was opened: depth, and a file system that the list of mounts
+    /// did not have when the collection began.
+    fn unexpected(
+        &self,
+        folder: &Folder,
+        below: &Folder,
+        looked: &Looked,
+        components: &[Component],
+        reach: Reach,
+    ) -> Option<&'static str> {
+        if reach.depth >= MAX_DEPTH {
+            return Some("nested deeper than 128 folders");
+        }
+        if !looked.crosses_mount(folder) {
+            return None;
+        }
+        let spelled_out = components.iter().all(|component| matches!(component, Component::Literal(_)));
+        if source::kernel_made(below) && !(spelled_out && reach.links == 0) {
+            return Some(Obstacle::KernelMade.in_words());
+        }
+        (source::remote(below) && !self.session.scope.network_file_systems)
+            .then(|| Obstacle::Remote.in_words())
     }
 
     fn each_entry(
@@ -217,7 +354,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         }
     }
 
-    fn vanished(
+    fn failed(
         &mut self,
         folder: &Folder,
         name: &[u8],
@@ -239,150 +376,76 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     ) -> Result<(), Halt> {
         self.session.check(looked.size)?;
         let path = folder.join(name);
-        if !self.seen.insert(self.hasher.hash_one(&path)) {
+        if !artifact.wants(name, looked, &self.session.owners)
+            || !self.seen.insert(self.hasher.hash_one(&path))
+        {
             return Ok(());
         }
-        if self.session.package.own().contains(looked.identity) {
-            return self.skip(&path, looked, artifact, "this collection's own output");
-        }
-        if looked.kind == ItemKind::File && self.session.is_earlier_output(folder, name) {
-            return self.skip(
-                &path,
-                looked,
-                artifact,
-                "an earlier package of this program in its output folder",
-            );
-        }
-        if artifact.exclusions.iter().any(|pattern| pattern.matches(&path)) && looked.kind == ItemKind::File {
-            let why = artifact.exclude_why.clone().unwrap_or_default();
-            return self.skip(&path, looked, artifact, &why);
-        }
-        match looked.kind {
-            ItemKind::File => match folder.open(name, looked) {
-                Ok(file) => self.read(&path, looked, file, artifact),
-                Err(error) => self.fail(artifact, Failure { path: &path, looked: Some(looked), error }),
-            },
-            _ => {
-                let mut record = self.draft(&path, artifact, looked.kind, Outcome::NotRegular);
-                let mut metadata = looked.metadata(&self.session.owners);
-                if looked.kind == ItemKind::Symlink
-                    && let Ok(target) = folder.read_link(name)
-                {
-                    metadata.link_target = String::from_utf8(target.clone()).ok();
-                    metadata.link_target_raw = Some(Base64Bytes(target));
-                }
-                record.metadata = Some(metadata);
-                self.record(record, Action::Record)
+        let is_file = looked.kind == ItemKind::File;
+        let left_out = match () {
+            () if self.session.package.own().contains(looked.identity) => {
+                Some("this collection's own output")
             }
-        }
-    }
-
-    /// Reads a regular file into the package: at most as many bytes as it had when it was looked at.
-    fn read(
-        &mut self,
-        path: &[u8],
-        looked: &Looked,
-        mut source: OpenFile,
-        artifact: &Artifact,
-    ) -> Result<(), Halt> {
-        let mut metadata = looked.metadata(&self.session.owners);
-        metadata.xattrs = source.xattrs();
-        let mut record = self.draft(path, artifact, ItemKind::File, Outcome::Collected);
-        record.read_started = Some(clock::now());
-        record.atime_preserved = Some(source.atime_preserved);
-        self.access_times_changed += u64::from(!source.atime_preserved);
-
-        let copied = self.copy(path, looked, &mut source)?;
-        record.read_finished = Some(clock::now()).max(record.read_started);
-        let after = source.look().ok().filter(|after| after.differs_from(looked));
-        record.size_after = after.as_ref().map(|after| after.size).filter(|size| *size != metadata.size);
-        let whole = copied.content.is_some_and(|content| content.size == looked.size);
-        record.outcome = match (&copied.error, &copied.limit) {
-            (Some(_), _) => Outcome::ReadError,
-            (None, Some(_)) => Outcome::TruncatedByLimit,
-            (None, None) if after.is_some() || !whole => Outcome::ChangedWhileRead,
-            (None, None) => Outcome::Collected,
-        };
-        record.error =
-            copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
-        if let Some(content) = copied.content {
-            record.member = Some(copied.member);
-            record.size = Some(content.size);
-            record.sha256 = Some(content.sha256);
-        }
-        record.metadata = Some(metadata);
-        self.record(record, Action::ReadFile)
-    }
-
-    fn copy(&mut self, path: &[u8], looked: &Looked, source: &mut OpenFile) -> Result<Copied, Halt> {
-        let bound = looked.size.min(self.session.max_file_size);
-        let progress = &self.session.progress;
-        let free = self.session.space.clone();
-        let (member, mut writer) = self.session.package.begin(ROOT, path, looked.modified_seconds(), bound);
-        let mut limit =
-            (bound < looked.size).then_some("cut at the size limit for one file (--max-file-size)");
-        let mut error = None;
-        loop {
-            let until = writer.size().saturating_add(STRETCH).min(bound);
-            match writer.read_from(&mut source.file, until)? {
-                ReadEnd::Failed(failure) => error = Some(failure),
-                ReadEnd::Reached if writer.size() == until && until < bound => {
-                    progress.bytes(STRETCH);
-                    if !free.is_short() {
-                        continue;
-                    }
-                    limit = Some("cut because the output is nearly full");
-                }
-                ReadEnd::Reached => {}
+            () if is_file && self.session.is_earlier_output(folder, name) => {
+                Some("an earlier package of this program in its output folder")
             }
-            break;
-        }
-        let content = match writer {
-            writer if error.is_some() && writer.size() == 0 => writer.withdraw(),
-            writer => Some(writer),
+            () if is_file && artifact.excludes(&path) => {
+                Some(artifact.exclude_why.as_deref().unwrap_or_default())
+            }
+            () if is_file && artifact.take == Take::Record => {
+                Some("only recorded: its content was not asked for")
+            }
+            () => None,
         };
-        let content = content.map(MemberWriter::finish).transpose()?;
-        progress.bytes(content.map_or(0, |content| content.size % STRETCH));
-        Ok(Copied { member, content, error, limit })
-    }
-
-    /// Records something that could not be looked at, opened or listed.
-    fn fail(&mut self, artifact: &Artifact, failure: Failure<'_>) -> Result<(), Halt> {
-        let outcome = source::outcome_of(&failure.error);
-        let kind = failure.looked.map_or(ItemKind::Unknown, |looked| looked.kind);
-        let path = if failure.path.is_empty() { b"/" } else { failure.path };
-        let mut record = self.draft(path, artifact, kind, outcome);
-        record.error = Some(failure.error.to_string());
-        record.metadata = failure.looked.map(|looked| looked.metadata(&self.session.owners));
-        self.record(record, Action::ReadFile)
-    }
-
-    fn skip(&mut self, path: &[u8], looked: &Looked, artifact: &Artifact, why: &str) -> Result<(), Halt> {
-        let mut record = self.draft(path, artifact, looked.kind, Outcome::SkippedByScope);
-        record.error = Some(why.to_owned());
-        let metadata: FileMetadata = looked.metadata(&self.session.owners);
-        record.metadata = Some(metadata);
-        self.record(record, Action::Record)
-    }
-
-    fn draft(&self, path: &[u8], artifact: &Artifact, kind: ItemKind, outcome: Outcome) -> Box<ItemRecord> {
-        let mut record = self.session.draft(&artifact.name, kind, EvidenceRoute::Copied, outcome);
-        record.source_path = std::str::from_utf8(path).ok().map(str::to_owned);
-        record.source_path_raw = Some(Base64Bytes(path.to_vec()));
-        record
-    }
-
-    fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<(), Halt> {
-        self.session.record(record, action)
+        match left_out {
+            Some(why) => self.leave_out(&path, Some(looked), artifact, Outcome::SkippedByScope, why),
+            None => self.take(folder, name, looked, artifact),
+        }
     }
 }
 
-/// What became of one file's bytes.
-struct Copied {
-    member: String,
-    content: Option<Content>,
-    error: Option<io::Error>,
-    limit: Option<&'static str>,
+impl Artifact {
+    fn of(definition: &Definition, users: &[User]) -> Result<Self, crate::catalogue::PatternError> {
+        let names =
+            |globs: &[String]| globs.iter().map(|glob| Component::of_name(glob)).collect::<Result<_, _>>();
+        Ok(Self {
+            name: definition.name.clone(),
+            only: definition.only.clone(),
+            take: definition.take,
+            names: names(&definition.only.names)?,
+            exclude_names: names(&definition.only.exclude_names)?,
+            exclusions: definition.exclusions(users)?,
+            exclude_why: definition.exclude_why.clone(),
+        })
+    }
+
+    fn excludes(&self, path: &[u8]) -> bool {
+        self.exclusions.iter().any(|pattern| pattern.matches(path))
+    }
+
+    /// Whether the definition's filter lets an entry through; a size above its most is dealt with when it is taken.
+    fn wants(&self, name: &[u8], looked: &Looked, owners: &source::Owners) -> bool {
+        let only = &self.only;
+        let (user, group) = looked.owner();
+        let mode = looked.mode();
+        (self.names.is_empty() || self.names.iter().any(|glob| glob.matches(name)))
+            && !self.exclude_names.iter().any(|glob| glob.matches(name))
+            && (only.kinds.is_empty() || only.kinds.contains(&looked.kind))
+            && (looked.kind != ItemKind::File || only.min_size.is_none_or(|least| looked.size >= least))
+            && only.mode_all.is_none_or(|bits| mode & bits == bits)
+            && only.mode_any.is_none_or(|bits| mode & bits != 0)
+            && (!only.unknown_user || owners.user(user).is_none())
+            && (!only.unknown_group || owners.group(group).is_none())
+    }
+}
+
+/// Why a definition has nothing to say of a Linux host, where it has not.
+fn not_applicable(definition: &Definition) -> Option<String> {
+    let foreign = !definition.platforms.contains(&Platform::Linux);
+    definition.not_applicable.clone().or_else(|| {
+        let platforms: Vec<String> = definition.platforms.iter().map(crate::catalogue::name_of).collect();
+        foreign.then(|| format!("for {} only", platforms.join(", ")))
+    })
 }
 
 /// Whether a path simply is not there, also because something on its way is a file.

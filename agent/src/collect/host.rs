@@ -8,10 +8,42 @@ use holdfast_schemas::collection::{HardwareId, Host, Tool};
 use holdfast_schemas::digest::Sha256Digest;
 use sha2::{Digest, Sha256};
 
-use crate::source;
+use super::Scope;
+use crate::source::{self, Root};
 
-/// Describes the live host.
-pub(super) fn describe() -> Host {
+/// Describes the examined host: the live one, or what the files of a mounted root say of theirs.
+pub(super) fn describe(scope: &Scope) -> Host {
+    match scope.root.as_deref().map(Root::mounted) {
+        Some(Ok(root)) => describe_mounted(&root),
+        _ => describe_live(),
+    }
+}
+
+/// Nothing of the machine that reads a mounted root may pass for the host it came from.
+fn describe_mounted(root: &Root) -> Host {
+    let text = |path: &str| {
+        let bytes = root.text(path, 64 << 10).ok()?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let release = text("/etc/os-release").or_else(|| text("/usr/lib/os-release"));
+    let pretty = release.as_deref().and_then(|release| {
+        let value = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+        Some(value.trim_matches('"').to_owned())
+    });
+    Host {
+        name: text("/etc/hostname"),
+        os: pretty,
+        kernel: None,
+        architecture: "unknown".to_owned(),
+        machine_id: text("/etc/machine-id"),
+        boot_id: None,
+        hardware: Vec::new(),
+        addresses: Vec::new(),
+        virtualisation: None,
+    }
+}
+
+fn describe_live() -> Host {
     let networks = sysinfo::Networks::new_with_refreshed_list();
     let mut addresses: Vec<String> = networks
         .iter()

@@ -1,18 +1,20 @@
 //! Owns the capture of live state: each table becomes a member, its kernel text lies beside it, its gaps are named;
 //! refuses to let one failing table keep the others from being captured.
 
-use std::io;
+use std::io::{self, Write};
 
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::DefinitionUse;
 use holdfast_schemas::digest::Sha256Digest;
 use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::text::Base64Bytes;
+use serde::Serialize;
 
 use super::{Halt, Session};
+use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Content, PackageError};
-use crate::state::{Captured, Gap, RawText, Table, TableCapture};
+use crate::state::{Captured, Gap, RawText, Reads, Table, TableCapture};
 
 /// What a table was captured by, for the collection's list of definitions.
 pub(super) fn definition(table: &Table) -> DefinitionUse {
@@ -27,6 +29,13 @@ pub(super) fn definition(table: &Table) -> DefinitionUse {
 /// Captures one table.
 pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Halt> {
     session.check(u64::MAX)?;
+    if table.reads == Reads::Kernel && !session.root.is_live() {
+        let (kind, route) = (ItemKind::Table, EvidenceRoute::Generated);
+        let mut record = session.draft(table.name, kind, route, Outcome::NotApplicable);
+        record.error =
+            Some("only a running kernel has it, and --root names one that does not run".to_owned());
+        return session.record(record, Action::Record).map(drop);
+    }
     session.progress.artifact(table.name);
     let started = clock::now();
     let (member, mut writer) = session.package.begin(
@@ -35,8 +44,8 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
         started.unix_seconds(),
         0,
     );
-    let stop = session.stop;
-    let ended = || stop.is_set();
+    let stop = session.stop.clone();
+    let ended = || stop.reason().is_some();
     let mut rows = TableCapture::new(&mut writer, &session.root, &ended);
     let result = (table.capture)(&mut rows);
     let captured = rows.finish();
@@ -44,14 +53,61 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
 
     let mut record = session.draft(table.name, ItemKind::Table, EvidenceRoute::Generated, Outcome::Collected);
     if let Err(error) = result {
-        record.outcome = Outcome::ReadError;
-        record.error = Some(error.to_string());
+        let stopped = session.stop.reason().filter(|_| error.kind() == io::ErrorKind::Interrupted);
+        record.outcome = stopped.map_or(Outcome::ReadError, |_| Outcome::TruncatedByLimit);
+        record.error = Some(stopped.map_or_else(|| error.to_string(), |why| why.in_words().to_owned()));
     }
     record.read_started = Some(started);
     record.read_finished = Some(clock::now()).max(record.read_started);
     hold(&mut record, member, content);
     session.record(record, Action::CaptureTable)?;
     keep_beside(session, table, captured)
+}
+
+/// Writes a table of rows that are at hand.
+pub(super) fn write_rows(
+    session: &mut Session<'_>,
+    name: &str,
+    rows: impl IntoIterator<Item = impl Serialize>,
+) -> Result<(), Halt> {
+    let started = clock::now();
+    let file = format!("{name}.jsonl");
+    let (member, mut writer) =
+        session.package.begin("data/state", file.as_bytes(), started.unix_seconds(), 0);
+    for row in rows {
+        serde_json::to_writer(&mut writer, &row).map_err(io::Error::from)?;
+        writer.write_all(b"\n")?;
+    }
+    let content = writer.finish()?;
+    let mut record = session.draft(name, ItemKind::Table, EvidenceRoute::Generated, Outcome::Collected);
+    record.read_started = Some(started);
+    record.read_finished = Some(clock::now()).max(record.read_started);
+    hold(&mut record, member, content);
+    session.record(record, Action::CaptureTable).map(drop)
+}
+
+/// The definitions that are searched for, as the texts whose digests `collection.json` states.
+pub(super) fn write_definitions(session: &mut Session<'_>, definitions: &[Definition]) -> Result<(), Halt> {
+    let row = |definition: &Definition| DefinitionRow {
+        name: definition.name.clone(),
+        origin: definition.origin.clone(),
+        sha256: definition.digest(),
+        definition: String::from_utf8(definition.json()).unwrap_or_default(),
+    };
+    write_rows(session, "definitions", definitions.iter().map(row))
+}
+
+/// One definition.
+#[derive(Serialize)]
+struct DefinitionRow {
+    /// Derived: Its name, which item records give as `artifact`.
+    name: String,
+    /// Derived: Where it came from: `built-in`, `command line` or a file.
+    origin: String,
+    /// Derived: SHA-256 of `definition`.
+    sha256: Sha256Digest,
+    /// Derived: The definition as a JSON text, defaults left out.
+    definition: String,
 }
 
 fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> Result<(), Halt> {
@@ -83,7 +139,7 @@ fn keep_raw(session: &mut Session<'_>, table: &Table, raw: &RawText) -> Result<(
     record.source_path = Some(raw.path.clone());
     record.source_path_raw = Some(Base64Bytes(raw.path.clone().into_bytes()));
     hold(&mut record, member, content);
-    session.record(record, Action::ReadFile)
+    session.record(record, Action::ReadFile).map(drop)
 }
 
 fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Halt> {
@@ -91,10 +147,10 @@ fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Ha
     record.source_path_raw = Some(Base64Bytes(gap.subject.clone().into_bytes()));
     record.source_path = Some(gap.subject);
     record.error = Some(gap.reason);
-    session.record(record, Action::Record)
+    session.record(record, Action::Record).map(drop)
 }
 
-fn hold(record: &mut ItemRecord, member: String, content: Content) {
+pub(super) fn hold(record: &mut ItemRecord, member: String, content: Content) {
     record.member = Some(member);
     record.size = Some(content.size);
     record.sha256 = Some(content.sha256);

@@ -1,12 +1,14 @@
 //! Owns a collection from its first clock reading to its sealed package: live state in the order of volatility, then
 //! files, then the seal; refuses to let anything but its own output stop it.
 
+mod copy;
 mod files;
 mod host;
 mod live;
 mod progress;
 mod recover;
 mod request;
+mod second_look;
 mod space;
 mod stop;
 mod summary;
@@ -24,12 +26,13 @@ use crate::catalogue::Definition;
 use crate::clock;
 use crate::package::{Destination, PackageError, PackageWriter, create_private};
 use crate::seal::{self, SealingKeys};
-use crate::source::{FileIdentity, Folder, Owners, Root, User};
+use crate::source::{FileIdentity, Folder, Mounts, Owners, Root, User, Watchdog};
 use crate::state::{self, Table};
 use files::FileSearch;
 pub use progress::{Progress, ProgressMode};
 pub use recover::recover;
-pub use request::{Details, Request, RequestError};
+pub use request::{Details, Limits, Request, RequestError, Scope};
+use second_look::FirstLook;
 use space::SpaceWatch;
 pub use stop::StopSignal;
 pub use summary::{NamedException, Summary};
@@ -41,6 +44,14 @@ pub enum CollectError {
     #[error("cannot collect into {folder}: {reason}; choose another folder with --output")]
     Unusable {
         /// The output folder.
+        folder: String,
+        /// Why.
+        reason: String,
+    },
+    /// The root that was to be examined cannot be used; nothing was collected.
+    #[error("cannot examine --root {folder}: {reason}")]
+    UnusableRoot {
+        /// The folder.
         folder: String,
         /// Why.
         reason: String,
@@ -78,10 +89,13 @@ struct Session<'p> {
     root: Root,
     owners: Owners,
     progress: &'p Progress,
-    stop: &'p StopSignal,
+    stop: StopSignal,
     space: SpaceWatch,
+    mounts: Mounts,
+    scope: Scope,
+    limits: Limits,
+    watchdog: Watchdog,
     output_folder: Option<FileIdentity>,
-    max_file_size: u64,
     visits: u64,
     exceptions: Vec<NamedException>,
 }
@@ -99,6 +113,7 @@ pub fn collect(
     let mut collection = planned(request, &id, start);
     let mut session = open_session(request, &name, &collection, progress, stop)?;
 
+    let first_look = FirstLook::take(&session, &collection.clock.start);
     let outcome = capture(&mut session, request);
     let (halted, access_times_changed) = match outcome {
         Ok(access_times_changed) => (None, access_times_changed),
@@ -110,8 +125,9 @@ pub fn collect(
     collection.interruptions.extend(halted);
     progress.artifact("sealing");
 
-    let ended = session.package.log(Action::End, None, None, "ok");
-    if let Err(error) = ended {
+    let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session, access_times_changed));
+    let ended = looked_again.and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
+    if let Err(Halt::Package(error)) = ended {
         return Err(interrupted(session.package, error, &request.destination, &name));
     }
     collection.clock.end = clock::reading();
@@ -135,6 +151,9 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u
     session.package.log(Action::Start, None, None, "ok").map_err(|error| first(error.into()))?;
     for table in &request.tables {
         live::capture(session, table).map_err(first)?;
+    }
+    if !request.definitions.is_empty() {
+        live::write_definitions(session, &request.definitions).map_err(first)?;
     }
     let by_user = request.definitions.iter().any(Definition::names_users);
     let users = if by_user { users_with_homes(session).map_err(first)? } else { Vec::new() };
@@ -180,7 +199,7 @@ fn absent_home(session: &mut Session<'_>, home: &[u8]) -> Result<(), Halt> {
     record.source_path = std::str::from_utf8(home).ok().map(str::to_owned);
     record.source_path_raw = Some(Base64Bytes(home.to_vec()));
     record.error = Some("named in /etc/passwd, not on this host".to_owned());
-    session.record(record, Action::Record)
+    session.record(record, Action::Record).map(drop)
 }
 
 impl Session<'_> {
@@ -208,6 +227,8 @@ impl Session<'_> {
             size: None,
             sha256: None,
             size_after: None,
+            extents: None,
+            same_as: None,
             metadata: None,
             read_started: None,
             read_finished: None,
@@ -217,14 +238,13 @@ impl Session<'_> {
     }
 
     /// Adds an item and its entry in the acquisition log.
-    fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<(), Halt> {
+    fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<u64, Halt> {
         let outcome = record.outcome;
-        if self.exceptions.len() < summary::NAMED {
-            self.exceptions.extend(NamedException::of(&record));
-        }
+        NamedException::add(&mut self.exceptions, &record);
         let id = self.package.record(record)?;
         self.progress.items(self.package.totals().files);
-        Ok(self.package.log(action, None, Some(id), outcome.name())?)
+        self.package.log(action, None, Some(id), outcome.name())?;
+        Ok(id)
     }
 
     /// Ends collecting when it was asked to, or when the output is nearly full; `next` is the size of what comes next.
@@ -236,11 +256,8 @@ impl Session<'_> {
                 consequence: consequence.to_owned(),
             })
         };
-        if self.stop.is_set() {
-            return Err(stopped(
-                "stopped by a signal",
-                "what had not been looked for by then was not collected",
-            ));
+        if let Some(reason) = self.stop.reason() {
+            return Err(stopped(reason.in_words(), "what had not been looked for by then was not collected"));
         }
         self.visits += 1;
         let worth_a_look = self.visits % 64 == 1 || next > LARGE;
@@ -277,16 +294,28 @@ fn open_session<'p>(
         .map_err(|error| unusable(error.to_string()))?;
     let space = SpaceWatch::new(&package).map_err(|error| unusable(error.to_string()))?;
     progress.watch(package.meter());
-    let root = Root::live().map_err(|error| unusable(error.to_string()))?;
+    let root = match &request.scope.root {
+        None => Root::live().map_err(|error| unusable(error.to_string()))?,
+        Some(folder) => Root::mounted(folder).map_err(|error| CollectError::UnusableRoot {
+            folder: folder.display().to_string(),
+            reason: error.to_string(),
+        })?,
+    };
     Ok(Session {
         package,
         owners: Owners::of(&root),
+        mounts: Mounts::below(&root),
         root,
+        scope: request.scope.clone(),
+        limits: request.limits.clone(),
+        watchdog: Watchdog::default(),
         progress,
-        stop,
+        stop: match request.limits.deadline {
+            Some(deadline) => stop.with_deadline(deadline),
+            None => stop.clone(),
+        },
         space,
         output_folder,
-        max_file_size: request.max_file_size,
         visits: 0,
         exceptions: Vec::new(),
     })
@@ -316,7 +345,8 @@ fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
         recipients: Vec::new(),
         profile: request.selection.clone(),
         definitions: tables.chain(artifacts).collect(),
-        host: host::describe(),
+        root: request.scope.root.as_ref().map(|folder| folder.display().to_string()),
+        host: host::describe(&request.scope),
         tool: host::this_program(),
         clock: Clock { start: start.clone(), end: start },
         footprint: Footprint {

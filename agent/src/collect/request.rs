@@ -1,6 +1,9 @@
 //! Owns what is asked of a collection once every argument is resolved; refuses values that could not stand in a file
 //! name or a record.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use holdfast_schemas::collection::{Authority, Impact, Party, Trigger, TriggerKind};
 
 use crate::catalogue::Definition;
@@ -19,10 +22,36 @@ pub struct Request {
     pub definitions: Vec<Definition>,
     /// Where the package goes.
     pub destination: Destination,
-    /// Most bytes taken of one file.
-    pub max_file_size: u64,
+    /// Whose files, and how far.
+    pub scope: Scope,
+    /// What bounds the collection.
+    pub limits: Limits,
     /// Compressing threads.
     pub workers: usize,
+}
+
+/// Whose files are collected, and where the search turns back.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// The folder that the root of a mounted image or a container lies in; the live host where absent.
+    pub root: Option<PathBuf>,
+    /// Whether file systems that a server or a program serves are entered.
+    pub network_file_systems: bool,
+    /// Whether the search stays on the file systems it begins on.
+    pub one_file_system: bool,
+}
+
+/// What bounds a collection; each limit that bites is an outcome.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most bytes taken of one file.
+    pub file_size: u64,
+    /// Most bytes taken in all.
+    pub total_size: Option<u64>,
+    /// Most members in all.
+    pub files: Option<u64>,
+    /// How long from the first clock reading to the seal.
+    pub deadline: Option<Duration>,
 }
 
 /// What people say of a collection; nothing here is checked by the host.

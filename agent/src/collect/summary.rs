@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use holdfast_schemas::collection::Collection;
-use holdfast_schemas::item::{ItemRecord, Outcome};
+use holdfast_schemas::collection::{ArtifactCounts, Collection};
+use holdfast_schemas::item::{ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::seal::Role;
 use holdfast_schemas::text::for_people;
 use indicatif::{HumanBytes, HumanCount};
@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::seal::Sealed;
 
-/// Exceptions that a summary names; all are in the package.
-pub(super) const NAMED: usize = 8;
+/// Exceptions that a summary names, the gravest; all are in the package.
+const NAMED: usize = 3;
 
 /// What a collection came to.
 #[derive(Debug, Serialize)]
@@ -38,7 +38,9 @@ pub struct Summary {
     pub payload_bytes: u64,
     /// Seconds from the first clock reading to the last.
     pub seconds: f64,
-    /// Exceptions by name, the first few.
+    /// What became of each artifact and table: what was found, missing, failed and limited.
+    pub artifacts: Vec<ArtifactAccount>,
+    /// The gravest exceptions by name.
     pub exceptions: Vec<NamedException>,
     /// What went wrong beside single items, in words.
     pub notices: Vec<String>,
@@ -64,15 +66,70 @@ pub struct NamedException {
     pub artifact: String,
     /// The path, escaped for people.
     pub path: String,
+    /// What it is.
+    pub kind: ItemKind,
     /// What became of it.
     pub outcome: Outcome,
     /// Why.
     pub reason: Option<String>,
 }
 
+/// What was asked of one artifact or table, and what became of it.
+#[derive(Debug, Serialize)]
+pub struct ArtifactAccount {
+    /// Its name.
+    pub artifact: String,
+    /// Everything that was looked for or met: the sum of the other four and of what was left out as a rule.
+    pub expected: u64,
+    /// Taken, whole or not, or recorded as the link, folder, pipe, socket or device it is.
+    pub found: u64,
+    /// Named, and not on the host.
+    pub missing: u64,
+    /// Denied, unreadable or not still while it was read.
+    pub failed: u64,
+    /// Cut or left out by a limit.
+    pub limited: u64,
+}
+
+impl ArtifactAccount {
+    fn of(counts: &ArtifactCounts) -> Self {
+        Self {
+            artifact: counts.artifact.clone(),
+            expected: Outcome::ALL.iter().map(|outcome| counts.count(*outcome)).sum(),
+            found: counts.collected + counts.not_regular + counts.hard_link,
+            missing: counts.missing,
+            failed: counts.denied + counts.read_error + counts.changed_while_read,
+            limited: counts.truncated_by_limit + counts.skipped_by_limit,
+        }
+    }
+}
+
 impl NamedException {
+    /// How much an examiner may have lost by it; 0 is the gravest.
+    fn rank(&self) -> u8 {
+        match (self.kind, self.outcome) {
+            (ItemKind::Table, _) => 0,
+            (ItemKind::Directory | ItemKind::Unknown, Outcome::Denied | Outcome::ReadError) => 1,
+            (_, Outcome::SkippedByLimit) => 2,
+            (_, Outcome::Denied | Outcome::ReadError) => 3,
+            (_, Outcome::TruncatedByLimit) => 4,
+            _ => 5,
+        }
+    }
+
+    /// Adds the exception that a record is, where it is one, and keeps the gravest.
+    pub(super) fn add(exceptions: &mut Vec<Self>, record: &ItemRecord) {
+        let Some(exception) = Self::of(record) else { return };
+        let rank = exception.rank();
+        let at = exceptions.partition_point(|known| known.rank() <= rank);
+        if at < NAMED {
+            exceptions.insert(at, exception);
+            exceptions.truncate(NAMED);
+        }
+    }
+
     /// The exception that a record is, where it is one.
-    pub(super) fn of(record: &ItemRecord) -> Option<Self> {
+    fn of(record: &ItemRecord) -> Option<Self> {
         if !record.outcome.is_exception() {
             return None;
         }
@@ -80,6 +137,7 @@ impl NamedException {
         Some(Self {
             artifact: record.artifact.clone(),
             path: for_people(&raw.unwrap_or_else(|| format!("table {}", record.artifact))),
+            kind: record.kind,
             outcome: record.outcome,
             reason: record.error.as_deref().map(for_people),
         })
@@ -113,6 +171,7 @@ impl Summary {
             outcomes: outcomes.into_iter().filter(|counted| counted.count > 0).collect(),
             payload_bytes,
             seconds: seconds(collection),
+            artifacts: collection.counts.iter().map(ArtifactAccount::of).collect(),
             exceptions,
         }
     }
@@ -240,9 +299,18 @@ impl Summary {
                 counted.outcome.in_words()
             )?;
         }
+        if !self.exceptions.is_empty() {
+            writeln!(f, "    The gravest:")?;
+        }
         for exception in &self.exceptions {
             let reason = exception.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-            writeln!(f, "             {}: {}{reason}", exception.outcome.in_words(), exception.path)?;
+            writeln!(
+                f,
+                "      {}: {}: {}{reason}",
+                exception.artifact,
+                exception.path,
+                exception.outcome.in_words()
+            )?;
         }
         let exceptions: u64 = self
             .outcomes
@@ -252,11 +320,7 @@ impl Summary {
             .sum();
         let named = self.exceptions.len() as u64;
         if exceptions > named {
-            writeln!(
-                f,
-                "             and {} more, each named in items.jsonl",
-                HumanCount(exceptions - named)
-            )?;
+            writeln!(f, "      and {} more, each named in items.jsonl", HumanCount(exceptions - named))?;
         }
         Ok(())
     }

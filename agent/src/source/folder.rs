@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use holdfast_schemas::item::{FileMetadata, ItemKind, Xattr};
 use holdfast_schemas::text::Base64Bytes;
 use holdfast_schemas::time::UtcTime;
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, Statx, StatxFlags, StatxTimestamp};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, SeekFrom, Statx, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
 use super::Owners;
@@ -178,6 +178,39 @@ impl OpenFile {
         kept
     }
 
+    /// The ranges of the file that hold data, ascending; the rest are holes, which read as zeros. Ranges that lie close
+    /// together are joined, so that there are at most `most`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn extents(&mut self, size: u64, most: usize) -> io::Result<Extents> {
+        let mut extents: Extents = Vec::new();
+        let mut joined = 0;
+        let mut at = 0;
+        while at < size {
+            let from = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+                Ok(from) if from < size => from,
+                // Nothing but a hole is left.
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let to = rustix::fs::seek(&self.file, SeekFrom::Hole(from))?.min(size).max(from + 1);
+            match extents.last_mut() {
+                Some((begin, length)) if from - (*begin + *length) <= joined => *length = to - *begin,
+                _ => extents.push((from, to - from)),
+            }
+            if extents.len() > most {
+                // Twice as wide a gap is read as zeros from now on.
+                joined = (joined * 2).max(1 << 20);
+                extents = join(&extents, joined);
+            }
+            at = to;
+        }
+        rustix::fs::seek(&self.file, SeekFrom::Start(0))?;
+        Ok(extents)
+    }
+
     fn xattr(&self, name: &[u8]) -> Option<Xattr> {
         let mut value = Vec::with_capacity(256);
         loop {
@@ -189,6 +222,20 @@ impl OpenFile {
         }
         Some(Xattr { name: String::from_utf8_lossy(name).into_owned(), value: Base64Bytes(value) })
     }
+}
+
+/// Ranges of a file: where each begins and its length, in bytes.
+pub type Extents = Vec<(u64, u64)>;
+
+fn join(extents: &[(u64, u64)], gap: u64) -> Extents {
+    let mut joined: Extents = Vec::with_capacity(extents.len());
+    for (from, length) in extents {
+        match joined.last_mut() {
+            Some((begin, known)) if from - (*begin + *known) <= gap => *known = from + length - *begin,
+            _ => joined.push((*from, *length)),
+        }
+    }
+    joined
 }
 
 impl Looked {
@@ -214,6 +261,26 @@ impl Looked {
             link_target_raw: None,
             xattrs: Vec::new(),
         }
+    }
+
+    /// Permission bits: the low twelve of `st_mode`.
+    pub fn mode(&self) -> u32 {
+        u32::from(self.statx.stx_mode) & 0o7777
+    }
+
+    /// Owner and group.
+    pub fn owner(&self) -> (u32, u32) {
+        (self.statx.stx_uid, self.statx.stx_gid)
+    }
+
+    /// Whether the file has further names.
+    pub fn has_further_names(&self) -> bool {
+        self.statx.stx_nlink > 1
+    }
+
+    /// Bytes of the file that take no room on its disk: its holes.
+    pub fn holes(&self) -> u64 {
+        self.size.saturating_sub(self.statx.stx_blocks.saturating_mul(512))
     }
 
     /// Modification time, Unix seconds.

@@ -3,6 +3,7 @@
 
 mod folder;
 mod kernel;
+mod mounts;
 mod owners;
 mod root;
 
@@ -12,8 +13,9 @@ use std::path::Path;
 
 use holdfast_schemas::item::Outcome;
 
-pub use folder::{FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
+pub use folder::{Extents, FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
+pub use mounts::{Mounts, Obstacle, unescaped};
 pub use owners::{Owners, User};
 pub use root::Root;
 

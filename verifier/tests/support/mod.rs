@@ -322,6 +322,8 @@ pub fn item(id: u64, path: &str, outcome: Outcome) -> ItemRecord {
         size: None,
         sha256: None,
         size_after: None,
+        extents: None,
+        same_as: None,
         metadata: None,
         read_started: Some(at(1)),
         read_finished: Some(at(2)),
@@ -356,6 +358,7 @@ fn collection() -> Collection {
         recipients: Vec::new(),
         profile: "triage".to_owned(),
         definitions: Vec::new(),
+        root: None,
         host: Host {
             name: Some("web01".to_owned()),
             os: None,
