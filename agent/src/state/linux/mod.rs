@@ -35,6 +35,7 @@ mod neighbours;
 mod netlink;
 mod open_files;
 mod os_version;
+mod packages;
 mod process_folders;
 mod process_stat;
 mod processes;
@@ -52,6 +53,7 @@ mod startup_items;
 mod startup_places;
 mod sudoers;
 mod systemd_units;
+mod sqlite;
 mod text;
 mod unit_files;
 mod user_groups;
@@ -96,4 +98,16 @@ const TABLES: &[Table] = &[
     etc_hosts::RESOLVERS,
     os_version::TABLE,
     shell_history::TABLE,
+    packages::dpkg::TABLE,
+    packages::rpm::TABLE,
+    packages::apk::TABLE,
+    packages::pacman::TABLE,
+    packages::snap::TABLE,
+    packages::flatpak::TABLE,
+    packages::python::TABLE,
+    packages::npm::TABLE,
+    packages::gem::TABLE,
+    packages::sources::APT,
+    packages::sources::YUM,
+    packages::integrity::TABLE,
 ];
