@@ -3,6 +3,7 @@
 
 mod calls;
 mod executable;
+mod namespace;
 mod watchdog;
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 
 pub use calls::{Discipline, discipline};
 pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use namespace::{NamespacePlace, within_network_namespace};
 pub use watchdog::Watchdog;
 
 /// The most that [`kernel_text`] reads, in bytes; a longer text is an error, never a silent cut.
@@ -77,7 +79,16 @@ pub fn kernel_prefix(path: &str, cap: usize) -> io::Result<Prefix> {
 ///
 /// As [`kernel_text`] (the cap is 1 GiB), and whatever `each` answers.
 pub fn kernel_lines(path: &str, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
-    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, open_kernel_file(path)?.take(LINES_CAP));
+    lines_of(open_kernel_file(path)?, each)
+}
+
+/// As [`kernel_lines`], of a text that [`open_kernel_file`] opened.
+///
+/// # Errors
+///
+/// As [`kernel_lines`].
+pub fn lines_of(file: File, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, file.take(LINES_CAP));
     let mut line = Vec::new();
     let mut too_long = 0;
     loop {
@@ -230,7 +241,12 @@ pub struct LinkTarget {
     pub changed: [(i64, u32); 2],
 }
 
-fn open_kernel_file(path: &str) -> io::Result<File> {
+/// Opens a kernel text to be read later, even by another thread.
+///
+/// # Errors
+///
+/// As [`kernel_text`], without `FileTooLarge`.
+pub fn open_kernel_file(path: &str) -> io::Result<File> {
     checked_file(open_checked(path, READING)?)
 }
 

@@ -24,15 +24,18 @@
 pub mod clock;
 mod hidden_processes;
 mod interfaces;
+mod module_presence;
 mod modules;
 mod mounts;
 mod neighbours;
 mod netlink;
+mod network_namespaces;
 mod open_files;
 mod process_folders;
 mod process_stat;
 mod processes;
 mod routes;
+mod routing_rules;
 mod sessions;
 mod sock_diag;
 mod socket_owners;
@@ -51,9 +54,11 @@ pub fn tables() -> &'static [Table] {
 
 const TABLES: &[Table] = &[
     sockets::TABLE,
+    network_namespaces::TABLE,
     sessions::TABLE,
     neighbours::TABLE,
     routes::TABLE,
+    routing_rules::TABLE,
     processes::TABLE,
     modules::TABLE,
     mounts::TABLE,

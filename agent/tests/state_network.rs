@@ -1,0 +1,407 @@
+//! Owns the proofs that the network tables show every network namespace as it is, planted ones and this host's own;
+//! refuses to leave a namespace behind.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests run the stock tools to plant things and to compare"
+)]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_agent::source::Root;
+use holdfast_agent::state::{Captured, TableCapture, tables};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+
+/// Captures a table and validates every row by its schema.
+fn capture(name: &str) -> (Vec<Value>, Captured) {
+    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
+    let mut out = Vec::new();
+    let root = Root::live().expect("the root opens");
+    let mut capture = TableCapture::new(&mut out, &root, &|| false);
+    (table.capture)(&mut capture).expect("the table is captured");
+    let captured = capture.finish();
+    let rows: Vec<Value> = serde_json::Deserializer::from_slice(&out)
+        .into_iter()
+        .map(|row| row.expect("a row is JSON"))
+        .collect();
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
+    let schema: Value =
+        serde_json::from_slice(&fs::read(schema).expect("a schema")).expect("a schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema is valid");
+    for row in &rows {
+        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
+    }
+    (rows, captured)
+}
+
+fn rows(name: &str) -> Vec<Value> {
+    capture(name).0
+}
+
+fn run(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let done = Command::new(words.next().expect("a program")).args(words).output().expect("the tool starts");
+    assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// Feeds `input` to a tool inside a namespace.
+fn feed(namespace: &Namespace, tool: &str, input: &str) {
+    let script = format!("exec {tool}");
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", &namespace.name, "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the tool starts");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), input.as_bytes()).expect("fed");
+    assert!(child.wait().expect("the tool ends").success(), "{tool}: {input}");
+}
+
+/// A namespace that `ip netns` made, until it is dropped.
+struct Namespace {
+    name: String,
+    id: String,
+}
+
+impl Namespace {
+    fn add() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "these tests need root to make network namespaces");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("holdfast-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        run(&format!("ip netns add {name}"));
+        let id = fs::metadata(format!("/run/netns/{name}")).expect("it is mounted").ino().to_string();
+        let namespace = Self { name, id };
+        namespace.run("ip link set lo up");
+        namespace
+    }
+
+    fn run(&self, line: &str) -> String {
+        run(&format!("ip netns exec {} {line}", self.name))
+    }
+
+    /// Does `job` inside, on a thread of its own.
+    fn within<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let namespace = File::open(format!("/run/netns/{}", self.name)).expect("it opens");
+                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                        .expect("root may enter");
+                    job()
+                })
+                .join()
+                .expect("the job ends")
+        })
+    }
+
+    fn rows(&self, table: &str) -> Vec<Value> {
+        rows(table).into_iter().filter(|row| row["net_namespace"] == self.id.as_str()).collect()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
+    }
+}
+
+/// A program inside a namespace, until it is dropped.
+struct Program(Child);
+
+impl Program {
+    /// Starts a Python program that prints a line once it is ready.
+    fn start(namespace: &Namespace, program: &str) -> Self {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &namespace.name, "python3", "-c", program])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("it is ready");
+        assert_eq!(ready, "ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const LISTENING: &str = "
+import socket, time
+tcp = socket.create_server(('127.0.0.1', 4711))
+tcp6 = socket.create_server(('::1', 4712), family=socket.AF_INET6)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); udp.bind(('127.0.0.1', 4713))
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); packet.bind(('lo', 0x0806))
+import ctypes, struct
+code = (ctypes.c_char * 8).from_buffer_copy(struct.pack('HBBI', 6, 0, 0, 4711))
+packet.setsockopt(socket.SOL_SOCKET, 26, struct.pack('HL', 1, ctypes.addressof(code)))
+netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15); netlink.bind((0, 0))
+mptcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); mptcp.bind(('127.0.0.1', 4716)); mptcp.listen()
+unix = socket.socket(socket.AF_UNIX); unix.bind('\\0holdfast in a namespace'); unix.listen()
+print('ready', flush=True)
+time.sleep(600)
+";
+
+#[test]
+fn sockets_of_another_namespace_are_listed_by_netlink_with_their_process() {
+    let namespace = Namespace::add();
+    let program = Program::start(&namespace, LISTENING);
+    let (all, captured) = capture("process_open_sockets");
+    let named: Vec<_> = captured.gaps.iter().map(|gap| &gap.subject).collect();
+    assert!(!named.iter().any(|subject| subject.contains(&namespace.id)), "{named:?}");
+    let mine: Vec<_> = all.iter().filter(|row| row["pid"] == program.0.id()).collect();
+    assert_eq!(mine.len(), 8, "{mine:#?}");
+    assert!(mine.iter().all(|row| row["net_namespace"] == namespace.id.as_str()), "{mine:#?}");
+    let find = |column: &str, value: Value| {
+        *mine.iter().find(|row| row[column] == value).unwrap_or_else(|| panic!("{column} {value}: {mine:#?}"))
+    };
+    for (port, protocol, address) in
+        [(4711, 6, "127.0.0.1"), (4712, 6, "::1"), (4713, 17, "127.0.0.1"), (4716, 262, "127.0.0.1")]
+    {
+        let row = find("local_port", port.into());
+        assert_eq!(
+            (row["protocol"].as_u64(), row["local_address"].as_str()),
+            (Some(protocol), Some(address))
+        );
+        assert_eq!(row["listed_by"], "sock_diag");
+    }
+    assert_eq!(find("path", "@holdfast in a namespace".into())["state"], "LISTEN");
+    let raw = find("protocol", 1.into());
+    assert_eq!((raw["type"].as_str(), raw["local_port"].as_u64()), (Some("raw"), None));
+    let netlink = find("family", 16.into());
+    assert_eq!((netlink["protocol"].as_u64(), netlink["type"].as_str()), (Some(15), Some("raw")));
+    let packet = find("family", 17.into());
+    assert_eq!((packet["protocol"].as_u64(), packet["interface_index"].as_u64()), (Some(0x0806), Some(1)));
+    if packet["listed_by"] == "sock_diag" {
+        let filter = STANDARD.decode(packet["filter"].as_str().expect("the filter shows")).unwrap();
+        assert_eq!(filter, [&6u16.to_ne_bytes()[..], &[0, 0], &4711u32.to_ne_bytes()].concat());
+    }
+}
+
+#[test]
+fn socket_left_in_a_namespace_that_no_process_lives_in_is_found_through_its_mount() {
+    let namespace = Namespace::add();
+    let left = namespace.within(|| TcpListener::bind("127.0.0.1:4714").unwrap());
+    let found = namespace.rows("process_open_sockets");
+    let row = found.iter().find(|row| row["local_port"] == 4714).expect("the socket is listed");
+    assert_eq!(
+        (row["pid"].as_u64(), row["state"].as_str()),
+        (Some(std::process::id().into()), Some("LISTEN"))
+    );
+    assert_eq!(row["fd"], left.as_raw_fd());
+    let found = namespace.rows("network_namespaces");
+    let [row] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(row["mount_point"], format!("/run/netns/{}", namespace.name).as_str());
+    assert_eq!((row["processes"].as_u64(), row["entered"].as_bool()), (Some(0), Some(true)));
+}
+
+#[test]
+fn namespace_kept_only_by_a_descriptor_is_entered_through_it() {
+    let namespace = Namespace::add();
+    let held = File::open(format!("/run/netns/{}", namespace.name)).unwrap();
+    // A namespace of another kind that is held is no network namespace.
+    let mounts = File::open("/proc/self/ns/mnt").unwrap();
+    let _left = namespace.within(|| TcpListener::bind("127.0.0.1:4715").unwrap());
+    run(&format!("ip netns del {}", namespace.name));
+    let found = namespace.rows("network_namespaces");
+    let [row] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((row["mount_point"].as_str(), row["entered"].as_bool()), (None, Some(true)));
+    assert_eq!(row["descriptor_pid"], std::process::id());
+    assert_eq!(row["descriptor_fd"], held.as_raw_fd());
+    let other = mounts.metadata().unwrap().ino().to_string();
+    assert!(!rows("network_namespaces").iter().any(|row| row["net_namespace"] == other.as_str()));
+    assert!(namespace.rows("process_open_sockets").iter().any(|row| row["local_port"] == 4715));
+    assert!(namespace.rows("interface_details").iter().any(|row| row["interface"] == "lo"));
+}
+
+#[test]
+fn namespace_of_one_thread_is_found_through_it() {
+    let namespace = Namespace::add();
+    let (found, rows) = namespace.within(|| {
+        run(&format!("ip netns del {}", namespace.name));
+        (namespace.rows("network_namespaces"), namespace.rows("interface_details"))
+    });
+    let [row] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(
+        (row["thread_pid"].as_u64(), row["mount_point"].as_str()),
+        (Some(std::process::id().into()), None)
+    );
+    assert_eq!((row["own"].as_bool(), rows.len()), (Some(false), 1));
+}
+
+#[test]
+fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_told() {
+    let namespace = Namespace::add();
+    namespace.run("ip link add hf0 type veth peer name hf1");
+    for line in [
+        "ip link set hf0 up promisc on",
+        "ip link set hf1 up",
+        "ip addr add 192.0.2.1/24 dev hf0",
+        "ip route add 198.51.100.0/24 via 192.0.2.254",
+        "ip route add default via 192.0.2.253 table 4711",
+        "ip rule add from 192.0.2.0/25 iif hf1 fwmark 0x1/0xff table 4711 priority 1234",
+        "ip -6 rule add to 2001:db8::/32 ipproto tcp dport 22-23 blackhole priority 1235",
+        "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev hf0",
+    ] {
+        namespace.run(line);
+    }
+    let details = namespace.rows("interface_details");
+    let promiscuous: Vec<_> = details.iter().filter(|row| row["promiscuous"] == true).collect();
+    let [row] = &promiscuous[..] else { panic!("{details:#?}") };
+    assert_eq!((row["interface"].as_str(), row["kind"].as_str()), (Some("hf0"), Some("veth")));
+    let addresses = namespace.rows("interface_addresses");
+    assert!(addresses.iter().any(|row| row["address"] == "192.0.2.1" && row["interface"] == "hf0"));
+    let routes = namespace.rows("routes");
+    let via = |gateway: &str| routes.iter().find(|row| row["gateway"] == gateway).expect("the route is told");
+    assert_eq!(via("192.0.2.254")["destination"], "198.51.100.0");
+    assert_eq!(via("192.0.2.253")["table"], 4711);
+    let neighbours = namespace.rows("arp_cache");
+    let row = neighbours.iter().find(|row| row["address"] == "192.0.2.9").expect("the neighbour is told");
+    assert_eq!((row["mac"].as_str(), row["interface"].as_str()), (Some("02:00:00:00:00:09"), Some("hf0")));
+    let rules = namespace.rows("routing_rules");
+    let rule =
+        |priority: u64| rules.iter().find(|row| row["priority"] == priority).expect("the rule is told");
+    let row = rule(1234);
+    assert_eq!((row["source"].as_str(), row["source_length"].as_u64()), (Some("192.0.2.0"), Some(25)));
+    assert_eq!((row["action"].as_str(), row["table"].as_u64()), (Some("lookup"), Some(4711)));
+    assert_eq!((row["input_interface"].as_str(), row["mark"].as_u64()), (Some("hf1"), Some(1)));
+    assert_eq!(row["mark_mask"], 255);
+    let row = rule(1235);
+    assert_eq!((row["family"].as_u64(), row["action"].as_str()), (Some(10), Some("blackhole")));
+    assert_eq!((row["destination"].as_str(), row["ip_protocol"].as_u64()), (Some("2001:db8::"), Some(6)));
+    assert_eq!(
+        (row["destination_port_first"].as_u64(), row["destination_port_last"].as_u64()),
+        (Some(22), Some(23))
+    );
+    let listed =
+        namespace.run("ip rule list").lines().count() + namespace.run("ip -6 rule list").lines().count();
+    let told = rules.iter().filter(|row| row["family"] == 2 || row["family"] == 10).count();
+    assert_eq!(told, listed);
+}
+
+/// What `ss` says of one socket as one process holds it: protocol, inode, local end, process and descriptor.
+type Held = (String, u64, String, Option<u64>, Option<u64>);
+
+fn listed_by_ss(prefix: &str) -> BTreeSet<Held> {
+    let mut found = BTreeSet::new();
+    for line in run(&format!("{prefix} ss -H -n -a -p -e -O -t -u -x")).lines() {
+        let kind = line.split_whitespace().next().expect("a kind").to_owned();
+        let (plain, users) = line.split_once(" users:(").unwrap_or((line, ""));
+        let (inode, local) = if kind.starts_with("u_") {
+            // The path may have blanks; the inodes stand at the end, before the details.
+            let plain = plain.split(" ino:").next().expect("a line").split(" <->").next().expect("a line");
+            let words: Vec<_> = plain.split_whitespace().collect();
+            let star = words.iter().rposition(|word| *word == "*").expect("a peer");
+            (words[star - 1].parse().expect("an inode"), String::new())
+        } else {
+            let inode =
+                line.split("ino:").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            let local = plain.split_whitespace().nth(4).expect("a local end").to_owned();
+            (inode.unwrap_or(0), local)
+        };
+        if inode == 0 {
+            continue;
+        }
+        let kind = if kind.starts_with("u_") { "unix".to_owned() } else { kind };
+        let holders: Vec<(u64, u64)> = users
+            .split("pid=")
+            .skip(1)
+            .filter_map(|user| {
+                let (pid, fd) = user.split_once(",fd=")?;
+                Some((pid.parse().ok()?, fd.split(')').next()?.parse().ok()?))
+            })
+            .collect();
+        if holders.is_empty() {
+            found.insert((kind, inode, local, None, None));
+        } else {
+            let row = |(pid, fd)| (kind.clone(), inode, local.clone(), Some(pid), Some(fd));
+            found.extend(holders.into_iter().map(row));
+        }
+    }
+    found
+}
+
+fn listed_by_us(namespace: &str) -> BTreeSet<Held> {
+    let kind = |row: &Value| match (row["family"].as_u64(), row["protocol"].as_u64()) {
+        (Some(2 | 10), Some(6)) => Some("tcp"),
+        (Some(2 | 10), Some(17)) => Some("udp"),
+        (Some(1), _) => Some("unix"),
+        _ => None,
+    };
+    rows("process_open_sockets")
+        .iter()
+        .filter(|row| row["net_namespace"] == namespace && row["socket"] != 0)
+        .filter_map(|row| {
+            let kind = kind(row)?;
+            let local = match (row["local_address"].as_str(), row["local_port"].as_u64()) {
+                _ if kind == "unix" => String::new(),
+                // ss writes this for a socket that takes both families, which nothing but ss calls so.
+                (Some("::"), Some(port)) => format!("*:{port}"),
+                (Some(address), Some(port)) if address.contains(':') => format!("[{address}]:{port}"),
+                (Some(address), Some(port)) => format!("{address}:{port}"),
+                _ => String::new(),
+            };
+            let inode = row["socket"].as_u64()?;
+            Some((kind.to_owned(), inode, local, row["pid"].as_u64(), row["fd"].as_u64()))
+        })
+        .collect()
+}
+
+/// `ss` runs before and after, so that what stays the same must be what the table says.
+fn assert_same_as_ss(prefix: &str, namespace: &str) {
+    let plain = |held: Held| {
+        let local = held.2.split('%').next().unwrap_or_default().to_owned();
+        let port = held.2.rsplit(':').next().unwrap_or_default();
+        let local = match () {
+            () if held.2.contains('%') => format!("{local}:{port}"),
+            () if held.2.starts_with("[::]:") => format!("*:{port}"),
+            () => held.2.clone(),
+        };
+        (held.0, held.1, local, held.3, held.4)
+    };
+    let set = |found: BTreeSet<Held>| found.into_iter().map(plain).collect::<BTreeSet<_>>();
+    let before = set(listed_by_ss(prefix));
+    let ours = set(listed_by_us(namespace));
+    let after = set(listed_by_ss(prefix));
+    // The tools themselves open sockets while they look.
+    let transient = |held: &Held| held.3.is_none_or(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+    let missed: Vec<_> = before.intersection(&after).filter(|held| !ours.contains(held)).collect();
+    assert!(missed.is_empty(), "ss shows and the table does not: {missed:#?}");
+    let more: Vec<_> = ours
+        .iter()
+        .filter(|held| !before.contains(held) && !after.contains(held) && !transient(held))
+        .filter(|held| held.3 != Some(std::process::id().into()))
+        .collect();
+    assert!(more.is_empty(), "the table shows and ss does not: {more:#?}");
+    assert!(!before.is_empty());
+}
+
+#[test]
+fn sockets_equal_what_ss_says_here_and_in_another_namespace() {
+    let own = fs::metadata("/proc/self/ns/net").unwrap().ino().to_string();
+    let _tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
+    assert_same_as_ss("", &own);
+    let namespace = Namespace::add();
+    let _program = Program::start(&namespace, LISTENING);
+    assert_same_as_ss(&format!("ip netns exec {}", namespace.name), &namespace.id);
+}
