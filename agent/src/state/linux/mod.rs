@@ -30,6 +30,7 @@ mod mounts;
 mod neighbours;
 mod netlink;
 mod network_namespaces;
+mod nftables;
 mod open_files;
 mod process_folders;
 mod process_stat;
@@ -59,6 +60,7 @@ const TABLES: &[Table] = &[
     neighbours::TABLE,
     routes::TABLE,
     routing_rules::TABLE,
+    nftables::TABLE,
     processes::TABLE,
     modules::TABLE,
     mounts::TABLE,
