@@ -175,9 +175,7 @@ fn sockets_of_another_namespace_are_listed_by_netlink_with_their_process() {
     let find = |column: &str, value: Value| {
         *mine.iter().find(|row| row[column] == value).unwrap_or_else(|| panic!("{column} {value}: {mine:#?}"))
     };
-    for (port, protocol, address) in
-        [(4711, 6, "127.0.0.1"), (4712, 6, "::1"), (4713, 17, "127.0.0.1"), (4716, 262, "127.0.0.1")]
-    {
+    for (port, protocol, address) in [(4711, 6, "127.0.0.1"), (4712, 6, "::1"), (4713, 17, "127.0.0.1")] {
         let row = find("local_port", port.into());
         assert_eq!(
             (row["protocol"].as_u64(), row["local_address"].as_str()),
@@ -401,6 +399,8 @@ fn planted_nftables_ruleset_is_told_whole() {
     assert_eq!((early["family"].as_str(), early["hook"].as_str()), (Some("netdev"), Some("ingress")));
     let xtables = of("rule", "filter")[0];
     assert_eq!(expression(xtables, "target")["name"], "REJECT");
+    let comments = expression(xtables, "match");
+    assert_eq!((comments["name"].as_str(), comments["detail"].as_str()), (Some("comment"), Some("planted")));
     // What nft itself counts: every handle that it lists is a row.
     let listed = namespace.run("nft -a list ruleset");
     for kind in ["table", "chain", "set", "map"] {
@@ -415,6 +415,95 @@ fn planted_nftables_ruleset_is_told_whole() {
     }
     let unknown: Vec<_> = mine.iter().filter(|row| row.to_string().contains("\"unknown\"")).collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+const LEGACY: &[&str] = &[
+    "iptables-legacy -P INPUT DROP",
+    "iptables-legacy -N mine",
+    "iptables-legacy -A INPUT -i eth+ -s 192.0.2.0/24 ! -d 198.51.100.1 -p tcp --sport 1000:2000 --dport 22 \
+     -m comment --comment planted -j mine",
+    "iptables-legacy -A mine -p udp -m multiport --dports 53,100:200 -j REJECT",
+    "iptables-legacy -A mine -m conntrack --ctstate ESTABLISHED,RELATED -c 7 700",
+    "iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.80:80",
+    "iptables-legacy -t nat -A OUTPUT -o lo -p tcp -j REDIRECT --to-ports 4711",
+    "ip6tables-legacy -N other",
+    "ip6tables-legacy -A FORWARD -s 2001:db8::/32 -o lo -p tcp -g other",
+    "arptables-legacy -A INPUT -s 192.0.2.1 --source-mac 02:00:00:00:00:09 -j DROP",
+];
+
+#[test]
+fn planted_rules_of_legacy_tables_are_told_with_their_chains() {
+    let namespace = Namespace::add();
+    if !Path::new("/proc/net/ip_tables_names").exists() {
+        eprintln!(
+            "NOT TESTED: this kernel has no legacy iptables; only the reader of made-up tables was tested"
+        );
+        return;
+    }
+    LEGACY.iter().for_each(|line| drop(namespace.run(line)));
+    let (all, captured) = capture("iptables");
+    let gaps: Vec<_> = captured.gaps.iter().filter(|gap| gap.subject.contains(&namespace.id)).collect();
+    assert!(gaps.is_empty(), "{}: {}", gaps[0].subject, gaps[0].reason);
+    let mine: Vec<_> = all.iter().filter(|row| row["net_namespace"] == namespace.id.as_str()).collect();
+    let rules = |family: &str, table: &str, chain: &str| {
+        let fits =
+            |row: &&&Value| row["family"] == family && row["filter_name"] == table && row["chain"] == chain;
+        mine.iter().filter(fits).copied().collect::<Vec<_>>()
+    };
+    let input = rules("ip", "filter", "INPUT");
+    let [chain, rule] = &input[..] else { panic!("{input:#?}") };
+    assert_eq!((chain["policy"].as_str(), chain["rule"].as_u64()), (Some("DROP"), None));
+    assert_eq!((rule["rule"].as_u64(), rule["target"].as_str()), (Some(1), Some("mine")));
+    assert_eq!(
+        (rule["src_ip"].as_str(), rule["src_mask"].as_str()),
+        (Some("192.0.2.0"), Some("255.255.255.0"))
+    );
+    assert_eq!((rule["src_port"].as_str(), rule["dst_port"].as_str()), (Some("1000:2000"), Some("22")));
+    assert_eq!((rule["iniface"].as_str(), rule["iniface_mask"].as_str()), (Some("eth+"), Some("ffffff")));
+    assert_eq!((rule["match"].as_str(), rule["comment"].as_str()), (Some("tcp,comment"), Some("planted")));
+    assert_eq!((&rule["inverted"], rule["protocol"].as_u64()), (&serde_json::json!(["dst_ip"]), Some(6)));
+    let own = rules("ip", "filter", "mine");
+    let [_, first, second] = &own[..] else { panic!("{own:#?}") };
+    assert_eq!((first["target"].as_str(), first["target_detail"].as_str()), (Some("REJECT"), Some("with 3")));
+    assert_eq!(first["matches"][0]["detail"], "dports 53,100:200");
+    assert_eq!((second["target"].as_str(), second["packets"].as_u64()), (None, Some(7)));
+    assert_eq!(second["bytes"], 700);
+    assert_eq!(second["matches"][0]["detail"], "ESTABLISHED,RELATED (0x6)");
+    let redirected = rules("ip", "nat", "PREROUTING");
+    assert_eq!(redirected[1]["target_detail"], "192.0.2.80:80");
+    let output = rules("ip", "nat", "OUTPUT")[1];
+    assert_eq!(
+        (output["target"].as_str(), output["target_detail"].as_str()),
+        (Some("REDIRECT"), Some(":4711"))
+    );
+    assert_eq!((output["outiface"].as_str(), output["outiface_mask"].as_str()), (Some("lo"), Some("ffffff")));
+    let six = rules("ip6", "filter", "FORWARD")[1];
+    assert_eq!((six["src_ip"].as_str(), six["src_mask"].as_str()), (Some("2001:db8::"), Some("ffff:ffff::")));
+    assert_eq!((six["goto"].as_bool(), six["target"].as_str()), (Some(true), Some("other")));
+    let arp = rules("arp", "filter", "INPUT")[1];
+    assert_eq!((arp["src_ip"].as_str(), arp["target"].as_str()), (Some("192.0.2.1"), Some("DROP")));
+    assert_eq!(arp["arp"]["source_mac"], "02:00:00:00:00:09");
+    // What the tools themselves save: a line for each chain, a line for each rule.
+    for (family, save) in [("ip", "iptables-legacy-save"), ("ip6", "ip6tables-legacy-save")] {
+        let saved = namespace.run(save);
+        let lines = |mark: &str| saved.lines().filter(|line| line.starts_with(mark)).count();
+        let told = |rule: bool| {
+            mine.iter().filter(|row| row["family"] == family && row["rule"].is_u64() == rule).count()
+        };
+        assert_eq!((told(false), told(true)), (lines(":"), lines("-A")), "{saved}");
+    }
+}
+
+#[test]
+fn capture_makes_no_table_in_a_namespace_that_has_none() {
+    let namespace = Namespace::add();
+    let names = || {
+        namespace.run("cat /proc/net/ip_tables_names /proc/net/ip6_tables_names /proc/net/arp_tables_names")
+    };
+    assert_eq!(names(), "");
+    assert!(namespace.rows("iptables").is_empty());
+    assert!(namespace.rows("nftables").is_empty());
+    assert_eq!(names(), "");
 }
 
 /// What `ss` says of one socket as one process holds it: protocol, inode, local end, process and descriptor.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-pub use calls::{Discipline, discipline};
+pub use calls::{Discipline, LegacyAnswer, LegacyFilter, discipline, legacy_table};
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use namespace::{NamespacePlace, within_network_namespace};
 pub use watchdog::Watchdog;

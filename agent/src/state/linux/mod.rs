@@ -19,11 +19,18 @@
 //! # Traces
 //!
 //! Asking `sock_diag` for a protocol whose handler is a module that is not loaded would make the kernel load it. That
-//! would change the host, so in that case the listing in `/proc/net` is read instead.
+//! would change the host, so in that case the listing in `/proc/net` is read instead. For the same reason nf_tables is
+//! asked only where it is there, and iptables only for tables that the kernel lists.
+//!
+//! # Network namespaces
+//!
+//! A network namespace is entered on a short-lived thread of the agent's own, where a socket or a text is opened; reading
+//! happens outside, since both stay in the namespace they were opened in. Each row names its namespace by inode number.
 
 pub mod clock;
 mod hidden_processes;
 mod interfaces;
+mod iptables;
 mod module_presence;
 mod modules;
 mod mounts;
@@ -61,6 +68,7 @@ const TABLES: &[Table] = &[
     routes::TABLE,
     routing_rules::TABLE,
     nftables::TABLE,
+    iptables::TABLE,
     processes::TABLE,
     modules::TABLE,
     mounts::TABLE,

@@ -42,16 +42,22 @@ pub(super) fn dump_sockets(
     listing: &Listing,
     each: &mut dyn FnMut(Option<Socket>) -> io::Result<()>,
 ) -> io::Result<DumpEnd> {
-    let (request, parse): (Vec<u8>, fn(&Listing, &[u8]) -> Option<Socket>) = match listing.family {
-        AF_UNIX => (unix_request().to_vec(), |_, body| parse_unix(body)),
-        AF_PACKET => (short_request(listing, 0, PACKET_SHOW).to_vec(), |_, body| parse_packet(body)),
-        AF_NETLINK => {
-            (short_request(listing, 0xff, NETLINK_SHOW_MEMORY).to_vec(), |_, body| parse_netlink(body))
-        }
-        AF_VSOCK => (vsock_request().to_vec(), |_, body| parse_vsock(body)),
-        _ => (inet_request(listing), parse_inet),
+    let request = match listing.family {
+        AF_UNIX => unix_request().to_vec(),
+        AF_PACKET => short_request(listing, 0, PACKET_SHOW).to_vec(),
+        AF_NETLINK => short_request(listing, 0xff, NETLINK_SHOW_MEMORY).to_vec(),
+        AF_VSOCK => vsock_request().to_vec(),
+        _ => inet_request(listing),
     };
-    netlink.dump(SOCK_DIAG_BY_FAMILY, &request, SOCK_DIAG_BY_FAMILY, &mut |body| each(parse(listing, body)))
+    netlink.dump(SOCK_DIAG_BY_FAMILY, &request, SOCK_DIAG_BY_FAMILY, &mut |body| {
+        each(match listing.family {
+            AF_UNIX => parse_unix(body),
+            AF_PACKET => parse_packet(body),
+            AF_NETLINK => parse_netlink(body),
+            AF_VSOCK => parse_vsock(body),
+            _ => parse_inet(listing, body),
+        })
+    })
 }
 
 /// `struct inet_diag_req_v2`: every state, any address.

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::shapes;
+use crate::state::linux::iptables::detail;
 use crate::state::linux::netlink::{attribute, attributes, until_nul};
 use crate::state::linux::text::text;
 
@@ -143,11 +144,21 @@ fn expression(bytes: &[u8], depth: usize) -> Value {
         (Some(shape), 1..) => read_within(shape, content, depth),
         _ => Map::from_iter([("data".to_owned(), STANDARD.encode(content).into())]),
     };
+    if let Some(detail) = xtables_detail(&read) {
+        read.insert("detail".to_owned(), detail.into());
+    }
     read.insert("expression".to_owned(), name.into());
     if let Some(raw) = name_raw {
         read.insert("expression_raw".to_owned(), raw.into());
     }
     read.into()
+}
+
+/// What a match or target of xtables is set to, where that is read.
+fn xtables_detail(read: &Map<String, Value>) -> Option<String> {
+    let information = STANDARD.decode(read.get("information")?.as_str()?).ok()?;
+    let revision = u8::try_from(read.get("revision")?.as_u64()?).ok()?;
+    detail(read.get("name")?.as_str()?.as_bytes(), revision, &information)
 }
 
 /// A value in hexadecimal, as it stands in the register, with the name where it is that of an interface; or a verdict.
