@@ -249,6 +249,86 @@ fn namespace_of_one_thread_is_found_through_it() {
 }
 
 #[test]
+fn namespace_mounted_only_where_another_process_sees_it_is_entered() {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root to make mount namespaces");
+    let script =
+        "mount -t tmpfs none /run && mkdir /run/netns && ip netns add apart && echo ready && exec sleep 600";
+    let mut child = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare starts");
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("it is ready");
+    let program = Program(child);
+    let found = rows("network_namespaces");
+    let row = found.iter().find(|row| row["mount_pid"] == program.0.id()).expect("the namespace is found");
+    assert_eq!(
+        (row["mount_point"].as_str(), row["entered"].as_bool()),
+        (Some("/run/netns/apart"), Some(true))
+    );
+    let details = rows("interface_details");
+    assert!(details.iter().any(|detail| detail["net_namespace"] == row["net_namespace"]));
+}
+
+#[test]
+fn namespace_of_another_kind_that_is_held_is_no_network_namespace() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("uts");
+    File::create(&place).unwrap();
+    run(&format!("mount --bind /proc/self/ns/uts {}", place.display()));
+    let held = File::open(&place).unwrap();
+    run(&format!("umount --lazy {}", place.display()));
+    assert!(!fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap().starts_with("uts:"));
+    let id = held.metadata().unwrap().ino().to_string();
+    let (found, captured) = capture("network_namespaces");
+    assert!(!found.iter().any(|row| row["net_namespace"] == id.as_str()));
+    assert!(!captured.gaps.iter().any(|gap| gap.subject.contains(&id)));
+}
+
+#[test]
+fn sockets_of_a_namespace_that_may_not_be_entered_are_read_as_text() {
+    let namespace = Namespace::add();
+    let program = Program::start(&namespace, LISTENING);
+    let (all, captured) = namespace_capture_without_right_to_enter();
+    let row = all
+        .iter()
+        .find(|row| row["pid"] == program.0.id() && row["local_port"] == 4711)
+        .expect("it is listed");
+    assert_eq!(row["net_namespace"], namespace.id.as_str());
+    assert!(row["listed_by"].as_str().unwrap().starts_with("/proc/") && row["listed_by"] != "/proc/net/tcp");
+    let subject = format!("network namespace {}", namespace.id);
+    assert!(captured.gaps.iter().any(|gap| gap.subject == subject), "the refusal is a gap");
+}
+
+/// Captures the sockets on a thread that gave up the capability to enter namespaces, which its own threads inherit.
+fn namespace_capture_without_right_to_enter() -> (Vec<Value>, Captured) {
+    let capture = || {
+        let mut sets = rustix::thread::capabilities(None).expect("capabilities");
+        sets.effective.remove(rustix::thread::CapabilitySet::SYS_ADMIN);
+        sets.permitted.remove(rustix::thread::CapabilitySet::SYS_ADMIN);
+        rustix::thread::set_capabilities(None, sets).expect("a capability can be given up");
+        capture("process_open_sockets")
+    };
+    std::thread::spawn(capture).join().expect("the capture ends")
+}
+
+#[test]
+fn socket_that_no_listing_shows_is_told_with_its_protocol() {
+    let namespace = Namespace::add();
+    let unbound = "import socket, time; a = \
+                   socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM); a.bind((socket.VMADDR_CID_ANY, 4717)); a.listen(); \
+                   print('ready', flush=True); time.sleep(600)";
+    let program = Program::start(&namespace, unbound);
+    let all = rows("process_open_sockets");
+    let row = all.iter().find(|row| row["pid"] == program.0.id()).expect("the socket is told");
+    match row["listed_by"].as_str() {
+        Some("descriptor") => assert_eq!(row["protocol_name"], "AF_VSOCK"),
+        _ => assert_eq!((row["family"].as_u64(), row["local_port"].as_u64()), (Some(40), Some(4717))),
+    }
+}
+
+#[test]
 fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_told() {
     let namespace = Namespace::add();
     namespace.run("ip link add hf0 type veth peer name hf1");

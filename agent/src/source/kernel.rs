@@ -8,7 +8,7 @@ mod watchdog;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -223,6 +223,29 @@ impl KernelFolder {
             device: (found.stx_dev_major, found.stx_dev_minor),
             changed: [found.stx_mtime, found.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec)),
         })
+    }
+}
+
+impl KernelFolder {
+    /// Tells the protocol of the socket `inode` that descriptor `fd` of a process is open on, in the kernel's word.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the descriptor is open on something else by now; whatever the operating system answers.
+    pub fn socket_protocol(&self, fd: u32, inode: u64) -> io::Result<Vec<u8>> {
+        let path = format!("fd/{fd}");
+        let opened = rustix::fs::openat(&self.folder, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        // What it is open on may be a file of a server that does not answer: only a socket is asked further.
+        let asked = StatxFlags::TYPE | StatxFlags::INO;
+        let found = rustix::fs::statx(&opened, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, asked)?;
+        if FileType::from_raw_mode(u32::from(found.stx_mode)) != FileType::Socket || found.stx_ino != inode {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is not open on that socket any more"));
+        }
+        let mut name = vec![0; 64];
+        let opened = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        let length = rustix::fs::getxattr(opened, "system.sockprotoname", &mut name)?;
+        name.truncate(length);
+        Ok(name)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -12,6 +13,12 @@ use super::Watchdog;
 
 /// `NSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
 const NSFS_MAGIC: FsWord = 0x6e73_6673;
+
+/// How many entries may be given up before no further one is tried: each leaves a thread behind.
+const GIVEN_UP_CAP: u32 = 8;
+
+/// The entries given up by this process.
+static GIVEN_UP: AtomicU32 = AtomicU32::new(0);
 
 /// Where a namespace can be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +79,12 @@ pub fn within_network_namespace<T: Send + 'static>(
     places: Vec<NamespacePlace>,
     job: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
+    if GIVEN_UP.load(Ordering::Relaxed) >= GIVEN_UP_CAP {
+        let reason = "not tried: too many earlier entries never came back";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+    }
     // One watchdog for each entry: its thread is not used again once it stands elsewhere.
-    Watchdog::default().within(move |_| {
+    let entered = Watchdog::default().within(move |_| {
         let mut refused = io::Error::new(io::ErrorKind::NotFound, "nothing leads into it any more");
         for place in &places {
             match place.open(inode) {
@@ -85,7 +96,11 @@ pub fn within_network_namespace<T: Send + 'static>(
             }
         }
         Err(refused)
-    })
+    });
+    if entered.as_ref().is_err_and(|reason| reason.kind() == io::ErrorKind::TimedOut) {
+        GIVEN_UP.fetch_add(1, Ordering::Relaxed);
+    }
+    entered
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::net::netlink::SOCK_DIAG;
 use serde::Serialize;
 
-use super::netlink::Netlink;
+use super::netlink::{Netlink, until_nul};
 use super::network_namespaces::{NetworkNamespace, not_entered};
 use super::process_folders::{has_ended, keep_small};
 use super::sock_diag;
 use super::socket_owners::{Held, SocketOwners};
 use super::socket_text::{LISTINGS, Listing, MPTCP, parse_line};
-use super::text::text_showing;
-use crate::source::{kernel_text, lines_of, open_kernel_file};
+use super::text::{text, text_showing};
+use crate::source::{KernelFolder, kernel_text, lines_of, open_kernel_file};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -85,6 +85,9 @@ struct SocketRow {
     /// Derived: Base64 of the classic BPF program that chooses the packets of a packet socket (`struct sock_filter`
     /// each); null where none or the listing does not tell.
     filter: Option<String>,
+    /// Derived: Protocol in the kernel's word (AF_VSOCK, ALG, TCP, XDP, ...) of a socket that only a descriptor shows;
+    /// null for the others, and where it was closed meanwhile.
+    protocol_name: Option<String>,
     /// Derived: Where the socket was seen: `sock_diag`, `/proc/net/...` of that namespace, `/proc/<pid>/net/...`
     /// where it could not be entered, or `descriptor` where only a process's descriptor shows it.
     listed_by: String,
@@ -142,12 +145,14 @@ pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> 
     }
     note_unlisted(capture, &unlisted);
     for held in owners.unlisted() {
-        capture.row(&row(
-            &Socket { inode: held.inode, ..Socket::default() },
-            Some(held),
-            None,
-            "descriptor",
-        ))?;
+        let socket = Socket { inode: held.inode, ..Socket::default() };
+        let mut row = row(&socket, Some(held), None, "descriptor");
+        // A process that ended, or a descriptor that was closed, tells nothing any more.
+        let protocol = KernelFolder::of_process(held.pid)
+            .and_then(|process| process.socket_protocol(held.fd, held.inode))
+            .ok();
+        row.protocol_name = protocol.map(|name| text(until_nul(&name)).0);
+        capture.row(&row)?;
     }
     Ok(())
 }
@@ -314,6 +319,7 @@ fn row(socket: &Socket, held: Option<&Held>, namespace: Option<u64>, listed_by: 
         receive_queue: socket.receive_queue,
         send_queue: socket.send_queue,
         filter: socket.filter.as_ref().map(|filter| STANDARD.encode(filter)),
+        protocol_name: None,
         listed_by: listed_by.to_owned(),
     }
 }
