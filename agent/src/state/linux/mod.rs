@@ -46,6 +46,7 @@ mod routes;
 mod routing_rules;
 mod sessions;
 mod sock_diag;
+mod socket_names;
 mod socket_owners;
 mod socket_text;
 mod sockets;

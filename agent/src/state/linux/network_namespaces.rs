@@ -65,7 +65,7 @@ struct NamespaceRow {
 /// Namespaces that are remembered.
 const NAMESPACE_CAP: usize = 65_536;
 
-/// Processes of one namespace that are remembered as ways into it.
+/// Processes, and mounts, of one namespace that are remembered as ways into it.
 const WAYS: usize = 4;
 
 /// Threads of one process that are looked at.
@@ -86,7 +86,7 @@ pub(super) struct NetworkNamespace {
     processes: u64,
     pids: Vec<u32>,
     thread: Option<(u32, u32)>,
-    mount: Option<(Option<u32>, Vec<u8>)>,
+    mounts: Vec<(Option<u32>, Vec<u8>)>,
     descriptor: Option<(u32, u32)>,
     /// Whether it may be a namespace of another kind, which the way into it shows.
     uncertain: bool,
@@ -142,7 +142,7 @@ impl NetworkNamespace {
         if let Some((pid, fd)) = self.descriptor {
             places.push(NamespacePlace::Link(format!("/proc/{pid}/fd/{fd}")));
         }
-        if let Some((pid, point)) = &self.mount {
+        for (pid, point) in &self.mounts {
             let root = pid.map_or_else(|| "/".to_owned(), |pid| format!("/proc/{pid}/root"));
             places.push(NamespacePlace::Mount { root, point: point.clone() });
         }
@@ -150,7 +150,7 @@ impl NetworkNamespace {
     }
 
     fn row(&self) -> NamespaceRow {
-        let (mount_point, mount_point_raw) = optional(self.mount.as_ref().map(|(_, point)| &point[..]));
+        let (mount_point, mount_point_raw) = optional(self.mounts.first().map(|(_, point)| &point[..]));
         NamespaceRow {
             net_namespace: self.name(),
             own: self.own,
@@ -158,7 +158,7 @@ impl NetworkNamespace {
             pid: self.pids.first().copied(),
             mount_point,
             mount_point_raw,
-            mount_pid: self.mount.as_ref().and_then(|(pid, _)| *pid),
+            mount_pid: self.mounts.first().and_then(|(pid, _)| *pid),
             descriptor_pid: self.descriptor.map(|(pid, _)| pid),
             descriptor_fd: self.descriptor.map(|(_, fd)| fd),
             thread_pid: self.thread.map(|(pid, _)| pid),
@@ -178,7 +178,7 @@ pub(super) struct NamespaceSearch {
 impl NamespaceSearch {
     /// Begins with the agent's own namespace and the mounts it sees.
     pub(super) fn begin() -> io::Result<Self> {
-        let own = bracketed(&kernel_link("/proc/self/ns/net")?, b"net")
+        let own = bracketed(&kernel_link("/proc/thread-self/ns/net")?, b"net")
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a network namespace"))?;
         let mut search = Self::default();
         search.found.insert(own, NetworkNamespace { inode: own, own: true, ..NetworkNamespace::default() });
@@ -267,7 +267,9 @@ impl NamespaceSearch {
             if let Some((inode, point)) = namespace_mount(line)
                 && let Some(found) = self.namespace(inode)
             {
-                found.mount.get_or_insert((pid, point));
+                if found.mounts.len() < WAYS {
+                    found.mounts.push((pid, point));
+                }
                 found.uncertain = false;
             }
             Ok(())
@@ -335,9 +337,11 @@ pub(super) fn each_rtnetlink(
     Ok(())
 }
 
-/// Notes that a namespace could not be entered; one that ended meanwhile is no gap.
+/// Notes that a namespace could not be entered; one that ended meanwhile is no gap. A mounted one does not end by itself,
+/// and something else may be mounted over it.
 pub(super) fn not_entered(capture: &mut TableCapture<'_>, namespace: &NetworkNamespace, reason: &io::Error) {
-    if !(has_ended(reason) || reason.kind() == io::ErrorKind::NotFound) {
+    let ended = has_ended(reason) || reason.kind() == io::ErrorKind::NotFound;
+    if !ended || !namespace.mounts.is_empty() {
         capture.gap(format!("network namespace {}", namespace.inode), reason);
     }
 }

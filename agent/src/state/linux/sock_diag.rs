@@ -4,8 +4,9 @@ use std::io;
 
 use super::module_presence::are_present;
 use super::netlink::{DumpEnd, Netlink, attribute, attributes, ip_address, read_u16, read_u32};
+use super::socket_names::{inet_state, socket_type};
 use super::socket_text::{AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, AF_VSOCK, Listing, MPTCP, RAW};
-use super::sockets::{Socket, inet_state, socket_type};
+use super::sockets::Socket;
 use crate::source::kernel_dir;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::sockets::{Socket, inet_state, socket_type};
+use super::socket_names::{inet_state, socket_type};
+use super::sockets::Socket;
 use super::text::{fields, hexadecimal, number};
 
 /// One listing of sockets: a text in `/proc/net`, a question to `sock_diag`, or both.

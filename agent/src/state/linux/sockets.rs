@@ -1,6 +1,5 @@
 //! Owns the table of sockets and their processes; refuses to leave out a socket because one of its two views is silent.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use base64::Engine;
@@ -13,9 +12,9 @@ use super::network_namespaces::{NetworkNamespace, not_entered};
 use super::process_folders::{has_ended, keep_small};
 use super::sock_diag;
 use super::socket_owners::{Held, SocketOwners};
-use super::socket_text::{LISTINGS, Listing, MPTCP, parse_line};
+use super::socket_text::{LISTINGS, Listing, parse_line};
 use super::text::{text, text_showing};
-use crate::source::{KernelFolder, kernel_text, lines_of, open_kernel_file};
+use crate::source::{KernelFolder, lines_of, open_kernel_file};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -121,7 +120,6 @@ pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> 
     }
     let (mut owners, namespaces) = SocketOwners::find(capture)?;
     let answered: Vec<bool> = LISTINGS.iter().map(sock_diag::answers).collect();
-    let mut unlisted = BTreeSet::new();
     for namespace in &namespaces {
         capture.go_on()?;
         let mut netlink = match namespace.netlink(Some(SOCK_DIAG)) {
@@ -138,12 +136,15 @@ pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> 
         };
         for (listing, answered) in LISTINGS.iter().zip(&answered) {
             let asked = netlink.as_mut().filter(|_| *answered);
-            if !list(capture, &mut owners, namespace, asked, listing)? {
-                unlisted.insert(listing.name);
-            }
+            list(capture, &mut owners, namespace, asked, listing)?;
         }
     }
-    note_unlisted(capture, &unlisted);
+    list_descriptors(capture, &owners)
+}
+
+/// Lists the descriptors whose socket no listing has shown.
+fn list_descriptors(capture: &mut TableCapture<'_>, owners: &SocketOwners) -> io::Result<()> {
+    let mut without_module = 0u64;
     for held in owners.unlisted() {
         let socket = Socket { inode: held.inode, ..Socket::default() };
         let mut row = row(&socket, Some(held), None, "descriptor");
@@ -152,29 +153,31 @@ pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> 
             .and_then(|process| process.socket_protocol(held.fd, held.inode))
             .ok();
         row.protocol_name = protocol.map(|name| text(until_nul(&name)).0);
+        without_module += u64::from(row.protocol_name.as_deref() == Some("AF_VSOCK"));
         capture.row(&row)?;
+    }
+    if without_module > 0 {
+        let reason = format!("the kernel has no listing of them: of {without_module} only descriptors show");
+        capture.gap("sock_diag vsock", &io::Error::new(io::ErrorKind::Unsupported, reason));
     }
     Ok(())
 }
 
 /// Lists one kind of socket of one namespace, through `sock_diag` where that was opened there and answers, else through
-/// the text; false where neither shows it.
+/// the text.
 fn list(
     capture: &mut TableCapture<'_>,
     owners: &mut SocketOwners,
     namespace: &NetworkNamespace,
     netlink: Option<&mut Netlink>,
     listing: &Listing,
-) -> io::Result<bool> {
+) -> io::Result<()> {
     if let Some(netlink) = netlink
         && list_asking(capture, owners, namespace, netlink, listing)?
     {
-        return Ok(true);
+        return Ok(());
     }
-    if listing.text {
-        list_text(capture, owners, namespace, listing)?;
-    }
-    Ok(listing.text)
+    if listing.text { list_text(capture, owners, namespace, listing) } else { Ok(()) }
 }
 
 /// False where the kernel does not answer at all.
@@ -257,20 +260,6 @@ fn list_text(
     Ok(())
 }
 
-/// Notes the kinds of socket that the kernel has and lists nowhere, save as descriptors.
-fn note_unlisted(capture: &mut TableCapture<'_>, unlisted: &BTreeSet<&'static str>) {
-    let protocols = kernel_text("/proc/net/protocols").unwrap_or_default();
-    for (name, mark) in [("vsock", &b"AF_VSOCK "[..]), ("mptcp", b"MPTCP ")] {
-        if unlisted.contains(name)
-            && protocols.split(|byte| *byte == b'\n').any(|line| line.starts_with(mark))
-        {
-            let reason =
-                "the kernel lists them only through a module that is not there; only their descriptors show";
-            capture.gap(format!("sock_diag {name}"), &io::Error::new(io::ErrorKind::Unsupported, reason));
-        }
-    }
-}
-
 fn note_unreadable(capture: &mut TableCapture<'_>, subject: &str, unreadable: u64) {
     if unreadable > 0 {
         let reason = io::Error::new(io::ErrorKind::InvalidData, format!("{unreadable} entries unreadable"));
@@ -321,41 +310,6 @@ fn row(socket: &Socket, held: Option<&Held>, namespace: Option<u64>, listed_by: 
         filter: socket.filter.as_ref().map(|filter| STANDARD.encode(filter)),
         protocol_name: None,
         listed_by: listed_by.to_owned(),
-    }
-}
-
-/// The kernel's name for a state number of `net/tcp_states.h`; other protocols use only two of them.
-pub(super) fn inet_state(protocol: u16, state: u8) -> String {
-    match (if protocol == MPTCP { 6 } else { protocol }, state) {
-        (_, 1) => "ESTABLISHED",
-        (6, 2) => "SYN_SENT",
-        (6, 3) => "SYN_RECV",
-        (6, 4) => "FIN_WAIT1",
-        (6, 5) => "FIN_WAIT2",
-        (6, 6) => "TIME_WAIT",
-        (6, 7) => "CLOSED",
-        (_, 7) => "UNCONNECTED",
-        (6, 8) => "CLOSE_WAIT",
-        (6, 9) => "LAST_ACK",
-        (6, 10) => "LISTEN",
-        (6, 11) => "CLOSING",
-        (6, 12) => "NEW_SYN_RECV",
-        (6, 13) => "BOUND_INACTIVE",
-        _ => "UNKNOWN",
-    }
-    .to_owned()
-}
-
-/// The name of a socket type of `linux/net.h`, or its number.
-pub(super) fn socket_type(kind: u64) -> String {
-    match kind {
-        1 => "stream".to_owned(),
-        2 => "dgram".to_owned(),
-        3 => "raw".to_owned(),
-        4 => "rdm".to_owned(),
-        5 => "seqpacket".to_owned(),
-        10 => "packet".to_owned(),
-        other => other.to_string(),
     }
 }
 

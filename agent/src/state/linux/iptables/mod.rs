@@ -380,3 +380,56 @@ fn inverted(flags: u16, names: &[&str]) -> Vec<String> {
     let set = names.iter().zip(0..16u16).filter(|(_, bit)| flags >> bit & 1 == 1);
     set.map(|(name, _)| (*name).to_owned()).collect()
 }
+
+#[cfg(test)]
+#[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+mod tests {
+    use super::*;
+
+    /// The table `filter` as a kernel told it: the policy DROP for FORWARD, and in INPUT
+    /// `-i lo -s 192.0.2.1 -p tcp --dport 22 -m comment --comment why -j REJECT`.
+    const INFORMATION: &str = concat!(
+        "ZmlsdGVyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAOAAAA/////wAAAACAAgAAGAMAAP//////////6AEAAIACAAAYAwAA/////wUAAABgBAAA",
+    );
+    const ENTRIES: &str = concat!(
+        "ZmlsdGVyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABgBAAAAAAAAMAAAgEAAAAA/////wAAAABsbwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAP///wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABgAAAAAAAADAAegBAgAAAAAAAAAAAAAAAAAAAAAAAAAwAHRjcAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAA//8WABYAAAAAAAAAAAAgAWNvbW1lbnQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHdoeQAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAoAFJFSkVDVAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHAAmAACAAAAAAAAAAAAAAAAAAAAAAAAACgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "/v///wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAcACYAAQAAAAAAAAAAAAAAAAAAAAAAAAAKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAD/////AAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABwAJgA",
+        "CAAAAAAAAAAAAAAAAAAAAAAAAAAoAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP7///8AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHAAsAAAAAAAAAAAAAAAAAAAAAAA",
+        "AAAAAEAARVJST1IAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAARVJST1IAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    );
+
+    #[test]
+    fn table_as_a_kernel_told_it_is_read_whole() {
+        let bytes = STANDARD.decode(ENTRIES).unwrap();
+        let information =
+            Information::parse(LegacyFilter::Ip, &STANDARD.decode(INFORMATION).unwrap()).unwrap();
+        assert_eq!(information.size + entries_offset(), bytes.len());
+        let entries = Entries::parse(LegacyFilter::Ip, &information, &bytes[entries_offset()..]);
+        assert!(!entries.malformed);
+        let chains: Vec<_> = entries.chains.iter().map(|chain| (&chain.name[..], chain.policy)).collect();
+        let expected =
+            [(&b"INPUT"[..], Some("ACCEPT")), (b"FORWARD", Some("DROP")), (b"OUTPUT", Some("ACCEPT"))];
+        assert_eq!(chains, expected);
+        let rule = entries.rules(&entries.chains[0]).next().unwrap();
+        let head = chain_row(&NetworkNamespace::default(), "ip", b"filter", &entries.chains[0]);
+        let told = rule_row(LegacyFilter::Ip, &entries, &rule, head);
+        assert_eq!((told.iniface.as_deref(), told.iniface_mask.as_deref()), (Some("lo"), Some("ffffff")));
+        assert_eq!(
+            (told.src_ip.as_deref(), told.src_mask.as_deref()),
+            (Some("192.0.2.1"), Some("255.255.255.255"))
+        );
+        assert_eq!((told.protocol, told.dst_port.as_deref(), told.src_port), (Some(6), Some("22"), None));
+        assert_eq!((told.r#match.as_deref(), told.comment.as_deref()), (Some("tcp,comment"), Some("why")));
+        assert_eq!((told.target.as_deref(), told.policy.as_deref()), (Some("REJECT"), Some("ACCEPT")));
+    }
+}

@@ -333,6 +333,40 @@ fn hook_name(family: u8, number: u64) -> String {
 mod tests {
     use super::*;
 
+    /// `iifname lo tcp dport 22 counter packets 2 bytes 99 log prefix "ssh " accept comment "why"`, as a kernel told it.
+    const RULE: &str = concat!(
+        "AQAABAYAAQB0AAAABgACAGMAAAAMAAMAAAAAAAAAAAKQAQQAJAABAAkAAQBtZXRhAAAAABQAAgAIAAIAAAAABggAAQAAAAABOAABAAgAAQBjbXAA",
+        "LAACAAgAAQAAAAABCAACAAAAAAAYAAMAFAABAGxvAAAAAAAAAAAAAAAAAAAkAAEACQABAG1ldGEAAAAAFAACAAgAAgAAAAAQCAABAAAAAAEsAAEA",
+        "CAABAGNtcAAgAAIACAABAAAAAAEIAAIAAAAAAAwAAwAFAAEABgAAADQAAQAMAAEAcGF5bG9hZAAkAAIACAABAAAAAAEIAAIAAAAAAggAAwAAAAAC",
+        "CAAEAAAAAAIsAAEACAABAGNtcAAgAAIACAABAAAAAAEIAAIAAAAAAAwAAwAGAAEAABYAACwAAQAMAAEAY291bnRlcgAcAAIADAABAAAAAAAAAABj",
+        "DAACAAAAAAAAAAACJAABAAgAAQBsb2cAGAACAAkAAgBzc2ggAAAAAAgABQAAAAAEMAABAA4AAQBpbW1lZGlhdGUAAAAcAAIACAABAAAAAAAQAAIA",
+        "DAACAAgAAQAAAAABCgAHAAAEd2h5AAAA",
+    );
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn rule_as_a_kernel_told_it_is_read_whole() {
+        let body = STANDARD.decode(RULE).unwrap();
+        let rule = QUESTIONS.iter().find(|question| question.kind == "rule").unwrap();
+        let told = row("1".to_owned(), rule, body[0], read(rule.shape, &body[4..]));
+        assert_eq!(
+            (told.family.as_str(), told.table.as_deref(), told.chain.as_deref()),
+            ("inet", Some("t"), Some("c"))
+        );
+        assert_eq!((told.packets, told.bytes, told.comment.as_deref()), (Some(2), Some(99), Some("why")));
+        let names: Vec<_> =
+            told.expressions.iter().map(|found| found["expression"].as_str().unwrap()).collect();
+        let expected = ["meta", "cmp", "meta", "cmp", "payload", "cmp", "counter", "log", "immediate"];
+        assert_eq!(names, expected);
+        assert_eq!(told.expressions[1]["data"]["text"], "lo");
+        assert_eq!(told.expressions[5]["data"]["value"], "0016");
+        assert_eq!(told.expressions[7]["prefix"], "ssh ");
+        assert!(!serde_json::to_string(&told).unwrap().contains("unknown"));
+        for cut in 0..body.len() {
+            row("1".to_owned(), rule, 1, read(rule.shape, &body[..cut]));
+        }
+    }
+
     #[test]
     fn comment_is_found_among_other_userdata_and_a_length_that_lies_ends_the_search() {
         assert_eq!(comment("rule", &[0, 3, b'h', b'i', 0]), Some(&b"hi"[..]));
