@@ -3,17 +3,21 @@
 
 mod calls;
 mod executable;
+mod namespace;
 mod watchdog;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-pub use calls::{Discipline, discipline};
+pub use calls::{Discipline, LegacyAnswer, LegacyFilter, discipline, legacy_table};
 pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use namespace::{NamespacePlace, within_network_namespace};
 pub use watchdog::Watchdog;
 
 use super::lines::each_line;
@@ -77,6 +81,36 @@ pub fn kernel_prefix(path: &str, cap: usize) -> io::Result<Prefix> {
 /// As [`kernel_text`] (the cap is 1 GiB), and whatever `each` answers.
 pub fn kernel_lines(path: &str, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
     each_line(open_kernel_file(path)?, each)
+    lines_of(open_kernel_file(path)?, each)
+}
+
+/// As [`kernel_lines`], of a text that [`open_kernel_file`] opened.
+///
+/// # Errors
+///
+/// As [`kernel_lines`].
+pub fn lines_of(file: File, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, file.take(LINES_CAP));
+    let mut line = Vec::new();
+    let mut too_long = 0;
+    loop {
+        line.clear();
+        if text.by_ref().take(KERNEL_LINE_CAP as u64 + 1).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() > KERNEL_LINE_CAP {
+            too_long += 1;
+            text.skip_until(b'\n')?;
+            continue;
+        }
+        each(&line)?;
+    }
+    if text.get_ref().limit() == 0 {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LINES_CAP} bytes")));
+    }
+    Ok(too_long)
 }
 
 /// Reads where a link points, as the raw bytes the kernel gives.
@@ -194,6 +228,29 @@ impl KernelFolder {
     }
 }
 
+impl KernelFolder {
+    /// Tells the protocol of the socket `inode` that descriptor `fd` of a process is open on, in the kernel's word.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the descriptor is open on something else by now; whatever the operating system answers.
+    pub fn socket_protocol(&self, fd: u32, inode: u64) -> io::Result<Vec<u8>> {
+        let path = format!("fd/{fd}");
+        let opened = rustix::fs::openat(&self.folder, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        // What it is open on may be a file of a server that does not answer: only a socket is asked further.
+        let asked = StatxFlags::TYPE | StatxFlags::INO;
+        let found = rustix::fs::statx(&opened, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, asked)?;
+        if FileType::from_raw_mode(u32::from(found.stx_mode)) != FileType::Socket || found.stx_ino != inode {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is not open on that socket any more"));
+        }
+        let mut name = vec![0; 64];
+        let opened = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        let length = rustix::fs::getxattr(opened, "system.sockprotoname", &mut name)?;
+        name.truncate(length);
+        Ok(name)
+    }
+}
+
 /// The file a link of `/proc` points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkTarget {
@@ -209,7 +266,12 @@ pub struct LinkTarget {
     pub changed: [(i64, u32); 2],
 }
 
-fn open_kernel_file(path: &str) -> io::Result<File> {
+/// Opens a kernel text to be read later, even by another thread.
+///
+/// # Errors
+///
+/// As [`kernel_text`], without `FileTooLarge`.
+pub fn open_kernel_file(path: &str) -> io::Result<File> {
     checked_file(open_checked(path, READING)?)
 }
 

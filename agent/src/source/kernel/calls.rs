@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// What the kernel says about the discipline of its clock.
 #[derive(Debug, Clone, Copy)]
@@ -39,4 +40,56 @@ pub fn discipline() -> io::Result<Discipline> {
         estimated_error: timex.esterror.into(),
         max_error: timex.maxerror.into(),
     })
+}
+
+/// The packet filters of before nftables that the kernel tells about through getsockopt(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegacyFilter {
+    /// iptables.
+    Ip,
+    /// ip6tables.
+    Ip6,
+    /// arptables.
+    Arp,
+}
+
+/// What is asked of one of their tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegacyAnswer {
+    /// `IPT_SO_GET_INFO` and its like.
+    Information,
+    /// `IPT_SO_GET_ENTRIES` and its like.
+    Entries,
+}
+
+/// Asks for a table of a packet filter; `buffer` holds the question and receives the answer, whose length is returned.
+/// The name in it must be that of a table that is there, since the kernel would make another one.
+///
+/// # Errors
+///
+/// `InvalidInput` for a buffer past 2 GiB; whatever the operating system answers.
+pub fn legacy_table(
+    socket: BorrowedFd<'_>,
+    filter: LegacyFilter,
+    answer: LegacyAnswer,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let (level, base) = match filter {
+        LegacyFilter::Ip => (libc::IPPROTO_IP, 64),
+        LegacyFilter::Ip6 => (libc::IPPROTO_IPV6, 64),
+        LegacyFilter::Arp => (libc::IPPROTO_IP, 96),
+    };
+    let option = base + i32::from(answer == LegacyAnswer::Entries);
+    let room = i32::try_from(buffer.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut length =
+        libc::socklen_t::try_from(room).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the pointers are to live, exclusively borrowed memory, of which the kernel writes at most `length` bytes to
+    // the first; it keeps neither.
+    let asked = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, option, buffer.as_mut_ptr().cast(), &raw mut length)
+    };
+    if asked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len()))
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::netlink::{
     DumpEnd, Netlink, attribute, attributes, ip_address, read_u16, read_u32, read_u64, until_nul,
 };
-use super::socket_owners::keep_network_texts;
+use super::network_namespaces::{NetworkNamespace, each_rtnetlink};
 use super::socket_text::AF_INET;
 use super::text::{link_address, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -18,7 +18,7 @@ use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 /// The table.
 pub(super) const DETAILS: Table = Table {
     name: "interface_details",
-    about: "Network interfaces, with the promiscuous ones marked.",
+    about: "Interfaces of every network namespace, with the promiscuous ones marked.",
     sources: &["netlink rtnetlink RTM_GETLINK", "/proc/net/dev", "/proc/<pid>/net/dev"],
     group: Group::Network,
     reads: Reads::Kernel,
@@ -29,7 +29,7 @@ pub(super) const DETAILS: Table = Table {
 /// The table.
 pub(super) const ADDRESSES: Table = Table {
     name: "interface_addresses",
-    about: "Addresses of network interfaces.",
+    about: "Addresses of the interfaces of every network namespace.",
     sources: &["netlink rtnetlink RTM_GETADDR", "/proc/net/if_inet6", "/proc/<pid>/net/if_inet6"],
     group: Group::Network,
     reads: Reads::Kernel,
@@ -93,6 +93,8 @@ struct InterfaceRow {
     permanent_mac: Option<String>,
     /// Derived: Identifier of the XDP program attached to it; null where none.
     xdp_program: Option<u32>,
+    /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
+    net_namespace: String,
 }
 
 /// One address of one network interface.
@@ -120,6 +122,8 @@ struct AddressRow {
     flags: u32,
     /// Derived: Index of that interface.
     interface_index: u32,
+    /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
+    net_namespace: String,
 }
 
 const RTM_NEWLINK: u16 = 16;
@@ -148,19 +152,22 @@ const IFA_FLAGS: u16 = 8;
 
 /// Captures the table of interfaces.
 pub(super) fn capture_details(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    keep_network_texts(capture, &["dev"])?;
-    let request = (RTM_GETLINK, &[0; 16][..], RTM_NEWLINK);
-    dump_noting(capture, &mut Netlink::open(None)?, "rtnetlink RTM_GETLINK", request, &mut interface_row)
+    each_rtnetlink(capture, &["dev"], &mut |capture, namespace, netlink| {
+        let request = (RTM_GETLINK, &[0; 16][..], RTM_NEWLINK);
+        dump_noting(capture, namespace, netlink, "RTM_GETLINK", request, &mut |body| {
+            interface_row(body, namespace.name())
+        })
+    })
 }
 
 /// Captures the table of addresses.
 pub(super) fn capture_addresses(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    keep_network_texts(capture, &["if_inet6"])?;
-    let mut netlink = Netlink::open(None)?;
-    let names = InterfaceNames::read(capture, &mut netlink);
-    let request = (RTM_GETADDR, &[0; 8][..], RTM_NEWADDR);
-    dump_noting(capture, &mut netlink, "rtnetlink RTM_GETADDR", request, &mut |body| {
-        address_row(body, &names)
+    each_rtnetlink(capture, &["if_inet6"], &mut |capture, namespace, netlink| {
+        let names = InterfaceNames::read(capture, namespace, netlink);
+        let request = (RTM_GETADDR, &[0; 8][..], RTM_NEWADDR);
+        dump_noting(capture, namespace, netlink, "RTM_GETADDR", request, &mut |body| {
+            address_row(body, &names, namespace.name())
+        })
     })
 }
 
@@ -170,7 +177,11 @@ pub(super) struct InterfaceNames(BTreeMap<u32, Vec<u8>>);
 
 impl InterfaceNames {
     /// Asks the kernel for all names; without an answer there are none.
-    pub(super) fn read(capture: &mut TableCapture<'_>, netlink: &mut Netlink) -> Self {
+    pub(super) fn read(
+        capture: &mut TableCapture<'_>,
+        namespace: &NetworkNamespace,
+        netlink: &mut Netlink,
+    ) -> Self {
         let mut names = BTreeMap::new();
         let end = netlink.dump(RTM_GETLINK, &[0; 16], RTM_NEWLINK, &mut |body| {
             let name = body.get(16..).and_then(|rest| attribute(rest, IFLA_IFNAME)).map(until_nul);
@@ -179,7 +190,7 @@ impl InterfaceNames {
             }
             Ok(())
         });
-        note_dump(capture, "rtnetlink RTM_GETLINK (names)", end, 0);
+        note_dump(capture, namespace, "RTM_GETLINK (names)", end, 0);
         Self(names)
     }
 
@@ -192,8 +203,9 @@ impl InterfaceNames {
 /// Dumps what `request` names (type, body, type of the answers), writes a row for each message and notes what went wrong.
 pub(super) fn dump_noting<Row: Serialize>(
     capture: &mut TableCapture<'_>,
+    namespace: &NetworkNamespace,
     netlink: &mut Netlink,
-    subject: &str,
+    asked: &str,
     request: (u16, &[u8], u16),
     read: &mut dyn FnMut(&[u8]) -> Option<Row>,
 ) -> io::Result<()> {
@@ -208,25 +220,27 @@ pub(super) fn dump_noting<Row: Serialize>(
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
     written?;
-    note_dump(capture, subject, end, unreadable);
+    note_dump(capture, namespace, asked, end, unreadable);
     Ok(())
 }
 
 /// Notes how a dump ended where it did not end well.
 pub(super) fn note_dump(
     capture: &mut TableCapture<'_>,
-    subject: &str,
+    namespace: &NetworkNamespace,
+    asked: &str,
     end: io::Result<DumpEnd>,
     unreadable: u64,
 ) {
+    let subject = format!("netlink {asked} of network namespace {}", namespace.inode);
     match end {
         Ok(end) => {
             if end.interrupted {
-                capture.gap(subject, &io::Error::other("the list changed while it was dumped"));
+                capture.gap(&subject, &io::Error::other("the list changed while it was dumped"));
             }
             if unreadable + end.malformed > 0 {
                 let reason = format!("{} messages unreadable", unreadable + end.malformed);
-                capture.gap(subject, &io::Error::new(io::ErrorKind::InvalidData, reason));
+                capture.gap(&subject, &io::Error::new(io::ErrorKind::InvalidData, reason));
             }
         }
         Err(reason) => capture.gap(subject, &reason),
@@ -234,7 +248,7 @@ pub(super) fn note_dump(
 }
 
 /// `struct ifinfomsg` and its attributes.
-fn interface_row(body: &[u8]) -> Option<InterfaceRow> {
+fn interface_row(body: &[u8], net_namespace: String) -> Option<InterfaceRow> {
     let flags = read_u32(body, 8)?;
     let rest = body.get(16..)?;
     let number = |kind| attribute(rest, kind).and_then(|value| read_u32(value, 0));
@@ -274,6 +288,7 @@ fn interface_row(body: &[u8]) -> Option<InterfaceRow> {
         master_index: number(IFLA_MASTER),
         permanent_mac: attribute(rest, IFLA_PERM_ADDRESS).and_then(link_address),
         xdp_program: attribute(rest, IFLA_XDP).and_then(xdp_program),
+        net_namespace,
     })
 }
 
@@ -290,7 +305,7 @@ fn operational_state(state: &u8) -> String {
 }
 
 /// `struct ifaddrmsg` and its attributes.
-fn address_row(body: &[u8], names: &InterfaceNames) -> Option<AddressRow> {
+fn address_row(body: &[u8], names: &InterfaceNames, net_namespace: String) -> Option<AddressRow> {
     let [family, prefix_length, flags, scope] = *body.first_chunk()?;
     let interface_index = read_u32(body, 4)?;
     let rest = body.get(8..)?;
@@ -314,6 +329,7 @@ fn address_row(body: &[u8], names: &InterfaceNames) -> Option<AddressRow> {
         scope,
         flags,
         interface_index,
+        net_namespace,
     })
 }
 
@@ -335,8 +351,10 @@ mod tests {
         for length in 0..300 {
             for fill in [0, 1, 3, 4, 23, 0xff] {
                 let body = vec![fill; length];
-                assert!(interface_row(&body).is_none() || length >= 16);
-                assert!(address_row(&body, &InterfaceNames::default()).is_none() || length >= 8);
+                assert!(interface_row(&body, String::new()).is_none() || length >= 16);
+                assert!(
+                    address_row(&body, &InterfaceNames::default(), String::new()).is_none() || length >= 8
+                );
                 xdp_program(&body);
             }
         }
@@ -354,7 +372,7 @@ mod tests {
     #[test]
     fn capture_without_the_flag_is_still_promiscuous() {
         let body = [&[0u8; 16][..], &[8, 0, 3, 0, b'e', b'0', 0, 0], &[8, 0, 30, 0, 1, 0, 0, 0]].concat();
-        let row = interface_row(&body).unwrap();
+        let row = interface_row(&body, String::new()).unwrap();
         assert_eq!((row.flags & IFF_PROMISC, row.promiscuous), (0, Some(true)));
     }
 }

@@ -19,7 +19,13 @@
 //! # Traces
 //!
 //! Asking `sock_diag` for a protocol whose handler is a module that is not loaded would make the kernel load it. That
-//! would change the host, so in that case the listing in `/proc/net` is read instead.
+//! would change the host, so in that case the listing in `/proc/net` is read instead. For the same reason nf_tables is
+//! asked only where it is there, and iptables only for tables that the kernel lists.
+//!
+//! # Network namespaces
+//!
+//! A network namespace is entered on a short-lived thread of the agent's own, where a socket or a text is opened; reading
+//! happens outside, since both stay in the namespace they were opened in. Each row names its namespace by inode number.
 
 pub mod clock;
 mod crontab;
@@ -29,10 +35,14 @@ mod hidden_processes;
 mod interfaces;
 mod last;
 mod lastlog;
+mod iptables;
+mod module_presence;
 mod modules;
 mod mounts;
 mod neighbours;
 mod netlink;
+mod network_namespaces;
+mod nftables;
 mod open_files;
 mod os_version;
 mod packages;
@@ -41,10 +51,12 @@ mod process_stat;
 mod processes;
 mod routes;
 mod row;
+mod routing_rules;
 mod sessions;
 mod shadow;
 mod shell_history;
 mod sock_diag;
+mod socket_names;
 mod socket_owners;
 mod socket_text;
 mod sockets;
@@ -70,9 +82,13 @@ pub fn tables() -> &'static [Table] {
 
 const TABLES: &[Table] = &[
     sockets::TABLE,
+    network_namespaces::TABLE,
     sessions::TABLE,
     neighbours::TABLE,
     routes::TABLE,
+    routing_rules::TABLE,
+    nftables::TABLE,
+    iptables::TABLE,
     processes::TABLE,
     modules::TABLE,
     mounts::TABLE,

@@ -111,7 +111,7 @@ fn parse_mount(line: &[u8]) -> Option<MountRow> {
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, behind)) = rest.split_first() {

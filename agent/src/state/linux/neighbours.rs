@@ -5,15 +5,15 @@ use std::io;
 use serde::Serialize;
 
 use super::interfaces::{InterfaceNames, dump_noting};
-use super::netlink::{Netlink, attribute, ip_address, read_u16, read_u32};
-use super::socket_owners::keep_network_texts;
+use super::netlink::{attribute, ip_address, read_u16, read_u32};
+use super::network_namespaces::each_rtnetlink;
 use super::text::{link_address, optional};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(super) const TABLE: Table = Table {
     name: "arp_cache",
-    about: "Neighbours with their link-layer addresses: the ARP cache and IPv6 neighbour discovery.",
+    about: "Neighbours with their link-layer addresses, of every network namespace: the ARP cache and IPv6 neighbour discovery.",
     sources: &["netlink rtnetlink RTM_GETNEIGH", "/proc/net/arp", "/proc/<pid>/net/arp"],
     group: Group::Network,
     reads: Reads::Kernel,
@@ -52,6 +52,8 @@ struct NeighbourRow {
     used_seconds_ago: Option<u64>,
     /// Derived: Seconds since the entry last changed; null where the kernel does not tell.
     updated_seconds_ago: Option<u64>,
+    /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
+    net_namespace: String,
 }
 
 const RTM_NEWNEIGH: u16 = 28;
@@ -67,17 +69,17 @@ const TICKS: u64 = 100;
 
 /// Captures the table.
 pub(super) fn capture_neighbours(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    keep_network_texts(capture, &["arp"])?;
-    let mut netlink = Netlink::open(None)?;
-    let names = InterfaceNames::read(capture, &mut netlink);
-    let request = (RTM_GETNEIGH, &[0; 12][..], RTM_NEWNEIGH);
-    dump_noting(capture, &mut netlink, "rtnetlink RTM_GETNEIGH", request, &mut |body| {
-        neighbour_row(body, &names)
+    each_rtnetlink(capture, &["arp"], &mut |capture, namespace, netlink| {
+        let names = InterfaceNames::read(capture, namespace, netlink);
+        let request = (RTM_GETNEIGH, &[0; 12][..], RTM_NEWNEIGH);
+        dump_noting(capture, namespace, netlink, "RTM_GETNEIGH", request, &mut |body| {
+            neighbour_row(body, &names, namespace.name())
+        })
     })
 }
 
 /// `struct ndmsg` and its attributes.
-fn neighbour_row(body: &[u8], names: &InterfaceNames) -> Option<NeighbourRow> {
+fn neighbour_row(body: &[u8], names: &InterfaceNames, net_namespace: String) -> Option<NeighbourRow> {
     let interface_index = read_u32(body, 4)?;
     let state = read_u16(body, 8)?;
     let flags = *body.get(10)?;
@@ -99,6 +101,7 @@ fn neighbour_row(body: &[u8], names: &InterfaceNames) -> Option<NeighbourRow> {
         confirmed_seconds_ago: seconds(0),
         used_seconds_ago: seconds(4),
         updated_seconds_ago: seconds(8),
+        net_namespace,
     })
 }
 
@@ -128,7 +131,7 @@ mod tests {
         let names = InterfaceNames::default();
         for length in 0..64 {
             for fill in [0, 1, 4, 0xff] {
-                assert_eq!(neighbour_row(&vec![fill; length], &names).is_some(), length >= 12);
+                assert_eq!(neighbour_row(&vec![fill; length], &names, String::new()).is_some(), length >= 12);
             }
         }
     }

@@ -53,6 +53,12 @@ impl Netlink {
         Ok(Self { socket, sequence: 0 })
     }
 
+    /// The number of its descriptor.
+    #[cfg(test)]
+    pub(super) fn as_raw_fd(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(&self.socket)
+    }
+
     /// Asks for a dump and hands every message of type `wanted` to `each`, without its header.
     ///
     /// # Errors

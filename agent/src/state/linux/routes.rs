@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 use super::interfaces::{InterfaceNames, note_dump};
-use super::netlink::{Netlink, attribute, ip_address, read_u16, read_u32};
-use super::socket_owners::keep_network_texts;
+use super::netlink::{attribute, ip_address, read_u16, read_u32};
+use super::network_namespaces::each_rtnetlink;
 use super::socket_text::{AF_INET, AF_INET6};
 use super::text::optional;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -15,7 +15,7 @@ use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 /// The table.
 pub(super) const TABLE: Table = Table {
     name: "routes",
-    about: "Routes of every routing table.",
+    about: "Routes of every routing table of every network namespace.",
     sources: &["netlink rtnetlink RTM_GETROUTE", "/proc/net/{route,ipv6_route}", "/proc/<pid>/net/*"],
     group: Group::Network,
     reads: Reads::Kernel,
@@ -61,6 +61,8 @@ struct RouteRow {
     source_network: Option<String>,
     /// Derived: Index of that interface.
     interface_index: Option<u32>,
+    /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
+    net_namespace: String,
 }
 
 const RTM_NEWROUTE: u16 = 24;
@@ -80,23 +82,26 @@ const RTAX_HOPLIMIT: u16 = 10;
 
 /// Captures the table.
 pub(super) fn capture_routes(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    keep_network_texts(capture, &["route", "ipv6_route"])?;
-    let mut netlink = Netlink::open(None)?;
-    let names = InterfaceNames::read(capture, &mut netlink);
-    let mut unreadable = 0;
-    let mut written = Ok(());
-    let end = netlink.dump(RTM_GETROUTE, &[0; 12], RTM_NEWROUTE, &mut |body| {
-        match Route::parse(body) {
-            Some(route) => {
-                written = route.hops().iter().try_for_each(|hop| capture.row(&route.row(hop, &names)));
+    each_rtnetlink(capture, &["route", "ipv6_route"], &mut |capture, namespace, netlink| {
+        let names = InterfaceNames::read(capture, namespace, netlink);
+        let mut unreadable = 0;
+        let mut written = Ok(());
+        let end = netlink.dump(RTM_GETROUTE, &[0; 12], RTM_NEWROUTE, &mut |body| {
+            match Route::parse(body) {
+                Some(route) => {
+                    written = route
+                        .hops()
+                        .iter()
+                        .try_for_each(|hop| capture.row(&route.row(hop, &names, namespace.name())));
+                }
+                None => unreadable += 1,
             }
-            None => unreadable += 1,
-        }
-        if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
-    });
-    written?;
-    note_dump(capture, "rtnetlink RTM_GETROUTE", end, unreadable);
-    Ok(())
+            if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        });
+        written?;
+        note_dump(capture, namespace, "RTM_GETROUTE", end, unreadable);
+        Ok(())
+    })
 }
 
 /// `struct rtmsg` and the attributes behind it.
@@ -128,7 +133,7 @@ impl<'a> Route<'a> {
         vec![NextHop { interface_index, flags: 0, attributes: self.attributes }]
     }
 
-    fn row(&self, hop: &NextHop<'_>, names: &InterfaceNames) -> RouteRow {
+    fn row(&self, hop: &NextHop<'_>, names: &InterfaceNames, net_namespace: String) -> RouteRow {
         let [family, destination_length, source_length, _, table, protocol, scope, kind] = *self.header;
         let number = |kind| attribute(self.attributes, kind).and_then(|value| read_u32(value, 0));
         let address = |kind| attribute(self.attributes, kind).and_then(ip_address);
@@ -157,6 +162,7 @@ impl<'a> Route<'a> {
             scope,
             source_network: address(RTA_SRC).map(|source| format!("{source}/{source_length}")),
             interface_index: hop.interface_index,
+            net_namespace,
         }
     }
 }
@@ -216,7 +222,12 @@ mod tests {
                 let body = vec![fill; length];
                 assert_eq!(Route::parse(&body).is_some(), length >= 12);
                 if let Some(route) = Route::parse(&body) {
-                    assert!(route.hops().iter().all(|hop| !route.row(hop, &names).destination.is_empty()));
+                    assert!(
+                        route
+                            .hops()
+                            .iter()
+                            .all(|hop| !route.row(hop, &names, String::new()).destination.is_empty())
+                    );
                 }
                 multipath(&body);
             }
@@ -229,8 +240,11 @@ mod tests {
         let hops = [hop(2, 1), hop(3, 254)].concat();
         let body = [&[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0, 36, 0, 9, 0][..], &hops].concat();
         let route = Route::parse(&body).unwrap();
-        let rows: Vec<_> =
-            route.hops().iter().map(|hop| route.row(hop, &InterfaceNames::default())).collect();
+        let rows: Vec<_> = route
+            .hops()
+            .iter()
+            .map(|hop| route.row(hop, &InterfaceNames::default(), String::new()))
+            .collect();
         let gateways: Vec<_> = rows.iter().map(|row| row.gateway.as_deref().unwrap()).collect();
         assert_eq!(gateways, ["192.0.2.1", "192.0.2.254"]);
         assert_eq!((rows[0].destination.as_str(), rows[0].r#type.as_str()), ("0.0.0.0", "unicast"));

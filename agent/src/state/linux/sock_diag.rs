@@ -2,14 +2,25 @@
 
 use std::io;
 
-use rustix::net::netlink::SOCK_DIAG;
-
-use super::netlink::{DumpEnd, Netlink, attributes, ip_address, read_u16, read_u32};
-use super::socket_text::{AF_INET, AF_INET6, AF_UNIX, Listing};
-use super::sockets::{Socket, inet_state, socket_type};
-use crate::source::{kernel_dir, kernel_text};
+use super::module_presence::are_present;
+use super::netlink::{DumpEnd, Netlink, attribute, attributes, ip_address, read_u16, read_u32};
+use super::socket_names::{inet_state, socket_type};
+use super::socket_text::{AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, AF_VSOCK, Listing, MPTCP, RAW};
+use super::sockets::Socket;
+use crate::source::kernel_dir;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_REQ_PROTOCOL: u16 = 3;
+const INET_DIAG_PROTOCOL: u16 = 10;
+const PACKET_DIAG_INFO: u16 = 0;
+const PACKET_DIAG_UID: u16 = 5;
+const PACKET_DIAG_MEMINFO: u16 = 6;
+const PACKET_DIAG_FILTER: u16 = 7;
+/// `PACKET_SHOW_INFO | PACKET_SHOW_MEMINFO | PACKET_SHOW_FILTER`.
+const PACKET_SHOW: u32 = 0x01 | 0x10 | 0x20;
+const NETLINK_DIAG_MEMINFO: u16 = 0;
+/// `NDIAG_SHOW_MEMINFO`.
+const NETLINK_SHOW_MEMORY: u32 = 0x01;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_PEER: u16 = 2;
 const UNIX_DIAG_RQLEN: u16 = 4;
@@ -19,52 +30,65 @@ const UNIX_SHOW: u32 = 0x01 | 0x04 | 0x10 | 0x40;
 
 /// Whether the kernel can answer for the sockets of `listing` without loading a module.
 pub(super) fn answers(listing: &Listing) -> bool {
-    match (listing.family, listing.protocol) {
-        (AF_INET | AF_INET6, 6) => is_present("inet_diag") && is_present("tcp_diag"),
-        (AF_INET | AF_INET6, 17) => is_present("inet_diag") && is_present("udp_diag"),
-        (AF_UNIX, _) => is_present("unix_diag"),
-        _ => false,
-    }
+    !listing.answered_by.is_empty()
+        && are_present(listing.answered_by)
+        // Older kernels would take the question for multipath TCP as one for raw sockets.
+        && (listing.protocol != MPTCP || kernel_dir("/proc/sys/net/mptcp").is_ok())
 }
 
-/// Whether a module is loaded or built in, or cannot be loaded because the kernel loads none.
-fn is_present(module: &str) -> bool {
-    let loads_none = kernel_text("/proc/modules")
-        .is_err_and(|reason| reason.kind() == io::ErrorKind::NotFound)
-        || kernel_text("/proc/sys/kernel/modules_disabled").is_ok_and(|value| value.trim_ascii() == b"1");
-    if loads_none || kernel_dir(&format!("/sys/module/{module}")).is_ok() {
-        return true;
-    }
-    let uname = rustix::system::uname();
-    let Ok(release) = uname.release().to_str() else { return false };
-    let file = format!("/{module}.ko");
-    !release.contains('/')
-        && kernel_text(&format!("/lib/modules/{release}/modules.builtin"))
-            .is_ok_and(|list| list.split(|byte| *byte == b'\n').any(|line| line.ends_with(file.as_bytes())))
-}
-
-/// Asks the kernel for the sockets of `listing` and hands each to `each`; `None` stands for a message that cannot be
-/// read.
+/// Asks the kernel through a `sock_diag` socket for the sockets of `listing` and hands each to `each`; `None` stands for
+/// a message that cannot be read.
 pub(super) fn dump_sockets(
+    netlink: &mut Netlink,
     listing: &Listing,
     each: &mut dyn FnMut(Option<Socket>) -> io::Result<()>,
 ) -> io::Result<DumpEnd> {
-    let mut netlink = Netlink::open(Some(SOCK_DIAG))?;
-    if listing.family == AF_UNIX {
-        return netlink.dump(SOCK_DIAG_BY_FAMILY, &unix_request(), SOCK_DIAG_BY_FAMILY, &mut |body| {
-            each(parse_unix(body))
-        });
-    }
-    let request = inet_request(listing);
-    netlink
-        .dump(SOCK_DIAG_BY_FAMILY, &request, SOCK_DIAG_BY_FAMILY, &mut |body| each(parse_inet(listing, body)))
+    let request = match listing.family {
+        AF_UNIX => unix_request().to_vec(),
+        AF_PACKET => short_request(listing, 0, PACKET_SHOW).to_vec(),
+        AF_NETLINK => short_request(listing, 0xff, NETLINK_SHOW_MEMORY).to_vec(),
+        AF_VSOCK => vsock_request().to_vec(),
+        _ => inet_request(listing),
+    };
+    netlink.dump(SOCK_DIAG_BY_FAMILY, &request, SOCK_DIAG_BY_FAMILY, &mut |body| {
+        each(match listing.family {
+            AF_UNIX => parse_unix(body),
+            AF_PACKET => parse_packet(body),
+            AF_NETLINK => parse_netlink(body),
+            AF_VSOCK => parse_vsock(body),
+            _ => parse_inet(listing, body),
+        })
+    })
 }
 
 /// `struct inet_diag_req_v2`: every state, any address.
-fn inet_request(listing: &Listing) -> [u8; 56] {
-    let mut request = [0; 56];
+fn inet_request(listing: &Listing) -> Vec<u8> {
+    let mut request = vec![0; 56];
     request[0] = listing.family.to_le_bytes()[0];
-    request[1] = listing.protocol.to_le_bytes()[0];
+    // A protocol past one byte stands in an attribute behind the request.
+    request[1] = u8::try_from(listing.protocol).unwrap_or(RAW.to_le_bytes()[0]);
+    request[4..8].fill(0xff);
+    if listing.protocol > RAW {
+        request.extend_from_slice(&8u16.to_ne_bytes());
+        request.extend_from_slice(&INET_DIAG_REQ_PROTOCOL.to_ne_bytes());
+        request.extend_from_slice(&u32::from(listing.protocol).to_ne_bytes());
+    }
+    request
+}
+
+/// `struct packet_diag_req` and `struct netlink_diag_req`, which are alike: any inode.
+fn short_request(listing: &Listing, protocol: u8, show: u32) -> [u8; 20] {
+    let mut request = [0; 20];
+    request[0] = listing.family.to_le_bytes()[0];
+    request[1] = protocol;
+    request[8..12].copy_from_slice(&show.to_ne_bytes());
+    request
+}
+
+/// `struct vsock_diag_req`: every state.
+fn vsock_request() -> [u8; 24] {
+    let mut request = [0; 24];
+    request[0] = AF_VSOCK.to_le_bytes()[0];
     request[4..8].fill(0xff);
     request
 }
@@ -78,24 +102,86 @@ fn unix_request() -> [u8; 24] {
     request
 }
 
-/// `struct inet_diag_msg`.
+/// `struct inet_diag_msg` and its attributes.
 fn parse_inet(listing: &Listing, body: &[u8]) -> Option<Socket> {
     let family = u16::from(*body.first()?);
     let width = if family == AF_INET { 4 } else { 16 };
     let interface = read_u32(body, 40)?;
+    let address = |at: usize| Some(ip_address(body.get(at..at + width)?)?.to_string());
+    let port = |at| Some(u32::from(u16::from_be(read_u16(body, at)?)));
+    let (local, remote) = (address(8)?, address(24)?);
+    let own_protocol = attribute(body.get(72..)?, INET_DIAG_PROTOCOL).and_then(|value| value.first());
+    let (protocol, ports, kind) = match (listing.protocol, own_protocol) {
+        (RAW, own) => (own.map_or(RAW, |own| u16::from(*own)), None, "raw"),
+        // A raw socket in the answer of a kernel that did not understand the question.
+        (MPTCP, Some(_)) => return None,
+        (17, _) => (17, Some((port(4)?, port(6)?)), "dgram"),
+        (protocol, _) => (protocol, Some((port(4)?, port(6)?)), "stream"),
+    };
     Some(Socket {
         inode: u64::from(read_u32(body, 68)?),
         family,
-        protocol: listing.protocol,
-        local: ip_address(body.get(8..8 + width)?),
-        remote: ip_address(body.get(24..24 + width)?),
-        ports: Some((u16::from_be(read_u16(body, 4)?), u16::from_be(read_u16(body, 6)?))),
-        state: Some(inet_state(listing.protocol, *body.get(1)?)),
-        kind: Some(if listing.protocol == 6 { "stream" } else { "dgram" }.to_owned()),
+        protocol,
+        local: Some(local),
+        remote: Some(remote),
+        ports,
+        state: Some(inet_state(protocol, *body.get(1)?)),
+        kind: Some(kind.to_owned()),
         uid: Some(read_u32(body, 64)?),
         interface_index: (interface != 0).then_some(interface),
         receive_queue: Some(u64::from(read_u32(body, 56)?)),
         send_queue: Some(u64::from(read_u32(body, 60)?)),
+        ..Socket::default()
+    })
+}
+
+/// `struct packet_diag_msg` and its attributes.
+fn parse_packet(body: &[u8]) -> Option<Socket> {
+    let mut socket = Socket {
+        inode: u64::from(read_u32(body, 4)?),
+        family: AF_PACKET,
+        protocol: read_u16(body, 2)?,
+        kind: Some(socket_type(u64::from(*body.get(1)?))),
+        ..Socket::default()
+    };
+    for (kind, value) in attributes(body.get(16..)?) {
+        match kind {
+            PACKET_DIAG_INFO => socket.interface_index = read_u32(value, 0).filter(|index| *index != 0),
+            PACKET_DIAG_UID => socket.uid = read_u32(value, 0),
+            PACKET_DIAG_MEMINFO => socket.receive_queue = read_u32(value, 0).map(u64::from),
+            PACKET_DIAG_FILTER if !value.is_empty() => socket.filter = Some(value.to_vec()),
+            _ => {}
+        }
+    }
+    Some(socket)
+}
+
+/// `struct netlink_diag_msg` and its attributes.
+fn parse_netlink(body: &[u8]) -> Option<Socket> {
+    let memory = attribute(body.get(28..)?, NETLINK_DIAG_MEMINFO).unwrap_or_default();
+    Some(Socket {
+        inode: u64::from(read_u32(body, 16)?),
+        family: AF_NETLINK,
+        protocol: u16::from(*body.get(2)?),
+        kind: Some(socket_type(u64::from(*body.get(1)?))),
+        receive_queue: read_u32(memory, 0).map(u64::from),
+        send_queue: read_u32(memory, 8).map(u64::from),
+        ..Socket::default()
+    })
+}
+
+/// `struct vsock_diag_msg`; the states are those of TCP.
+fn parse_vsock(body: &[u8]) -> Option<Socket> {
+    let _whole: &[u8; 32] = body.first_chunk()?;
+    let context = |at| read_u32(body, at).map(|context| context.to_string());
+    Some(Socket {
+        inode: u64::from(read_u32(body, 20)?),
+        family: AF_VSOCK,
+        local: context(4),
+        remote: context(12),
+        ports: Some((read_u32(body, 8)?, read_u32(body, 16)?)),
+        state: Some(inet_state(6, *body.get(2)?)),
+        kind: Some(socket_type(u64::from(*body.get(1)?))),
         ..Socket::default()
     })
 }
@@ -148,11 +234,35 @@ mod tests {
                 for fill in [0, 1, 2, 0xff] {
                     let body = vec![fill; length];
                     assert!(length >= 72 || parse_inet(listing, &body).is_none());
-                    assert!(length >= 16 || parse_unix(&body).is_none());
-                    let _ = parse_unix(&body);
+                    assert_eq!(length >= 16, parse_unix(&body).is_some());
+                    assert_eq!(length >= 16, parse_packet(&body).is_some());
+                    assert_eq!(length >= 28, parse_netlink(&body).is_some());
+                    assert_eq!(length >= 32, parse_vsock(&body).is_some());
                 }
             }
         }
+    }
+
+    #[test]
+    fn vsock_message_gives_both_ends_as_context_and_port() {
+        let numbers = [3u32, 1024, 2, 4_000_000_000, 77, 0, 0].map(u32::to_ne_bytes).concat();
+        let socket = parse_vsock(&[&[40, 1, 10, 0][..], &numbers].concat()).unwrap();
+        assert_eq!((socket.local.as_deref(), socket.remote.as_deref()), (Some("3"), Some("2")));
+        assert_eq!((socket.ports, socket.inode), (Some((1024, 4_000_000_000)), 77));
+        assert_eq!((socket.state.as_deref(), socket.kind.as_deref()), (Some("LISTEN"), Some("stream")));
+    }
+
+    #[test]
+    fn raw_socket_has_the_protocol_its_attribute_says_and_is_no_multipath_one() {
+        let raw = LISTINGS.iter().find(|listing| listing.name == "raw").unwrap();
+        let mptcp = LISTINGS.iter().find(|listing| listing.name == "mptcp").unwrap();
+        let mut body = vec![0; 72];
+        body[0..2].copy_from_slice(&[2, 7]);
+        body.extend_from_slice(&[5, 0, 10, 0, 1, 0, 0, 0]);
+        let socket = parse_inet(raw, &body).unwrap();
+        assert_eq!((socket.protocol, socket.ports, socket.kind.as_deref()), (1, None, Some("raw")));
+        assert_eq!(parse_inet(mptcp, &body), None);
+        assert_eq!(parse_inet(mptcp, &body[..72]).unwrap().protocol, MPTCP);
     }
 
     #[test]

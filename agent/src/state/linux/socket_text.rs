@@ -2,42 +2,71 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::sockets::{Socket, inet_state, socket_type};
+use super::socket_names::{inet_state, socket_type};
+use super::sockets::Socket;
 use super::text::{fields, hexadecimal, number};
 
-/// One listing in `/proc/net`.
+/// One listing of sockets: a text in `/proc/net`, a question to `sock_diag`, or both.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Listing {
-    /// Its file name.
+    /// The name of its text, or the protocol's where there is no text.
     pub(super) name: &'static str,
     /// The address family of its sockets.
     pub(super) family: u16,
     /// The protocol of its sockets, where the listing does not say it line by line.
     pub(super) protocol: u16,
+    /// The modules that answer for it through `sock_diag`; none where only the text shows it.
+    pub(super) answered_by: &'static [&'static str],
+    /// Whether `/proc/net` has it as a text.
+    pub(super) text: bool,
+}
+
+impl Listing {
+    const fn of(
+        name: &'static str,
+        family: u16,
+        protocol: u16,
+        answered_by: &'static [&'static str],
+    ) -> Self {
+        Self { name, family, protocol, answered_by, text: true }
+    }
+
+    const fn without_text(self) -> Self {
+        Self { text: false, ..self }
+    }
 }
 
 /// Every listing that is read, the most volatile first.
 pub(super) const LISTINGS: &[Listing] = &[
-    Listing { name: "tcp", family: AF_INET, protocol: 6 },
-    Listing { name: "tcp6", family: AF_INET6, protocol: 6 },
-    Listing { name: "udp", family: AF_INET, protocol: 17 },
-    Listing { name: "udp6", family: AF_INET6, protocol: 17 },
-    Listing { name: "raw", family: AF_INET, protocol: 255 },
-    Listing { name: "raw6", family: AF_INET6, protocol: 255 },
-    Listing { name: "unix", family: AF_UNIX, protocol: 0 },
-    Listing { name: "packet", family: AF_PACKET, protocol: 0 },
-    Listing { name: "netlink", family: AF_NETLINK, protocol: 0 },
-    Listing { name: "icmp", family: AF_INET, protocol: 1 },
-    Listing { name: "icmp6", family: AF_INET6, protocol: 58 },
-    Listing { name: "udplite", family: AF_INET, protocol: 136 },
-    Listing { name: "udplite6", family: AF_INET6, protocol: 136 },
+    Listing::of("tcp", AF_INET, 6, &["inet_diag", "tcp_diag"]),
+    Listing::of("tcp6", AF_INET6, 6, &["inet_diag", "tcp_diag"]),
+    Listing::of("mptcp", AF_INET, MPTCP, &["inet_diag", "mptcp_diag"]).without_text(),
+    Listing::of("mptcp6", AF_INET6, MPTCP, &["inet_diag", "mptcp_diag"]).without_text(),
+    Listing::of("udp", AF_INET, 17, &["inet_diag", "udp_diag"]),
+    Listing::of("udp6", AF_INET6, 17, &["inet_diag", "udp_diag"]),
+    Listing::of("raw", AF_INET, RAW, &["inet_diag", "raw_diag"]),
+    Listing::of("raw6", AF_INET6, RAW, &["inet_diag", "raw_diag"]),
+    Listing::of("unix", AF_UNIX, 0, &["unix_diag"]),
+    Listing::of("packet", AF_PACKET, 0, &["af_packet_diag"]),
+    Listing::of("netlink", AF_NETLINK, 0, &["netlink_diag"]),
+    Listing::of("vsock", AF_VSOCK, 0, &["vsock_diag"]).without_text(),
+    Listing::of("icmp", AF_INET, 1, &[]),
+    Listing::of("icmp6", AF_INET6, 58, &[]),
+    Listing::of("udplite", AF_INET, 136, &[]),
+    Listing::of("udplite6", AF_INET6, 136, &[]),
 ];
+
+/// `IPPROTO_RAW`: sockets of any protocol, each of which its listing says.
+pub(super) const RAW: u16 = 255;
+/// `IPPROTO_MPTCP`.
+pub(super) const MPTCP: u16 = 262;
 
 pub(super) const AF_UNIX: u16 = 1;
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 pub(super) const AF_NETLINK: u16 = 16;
 pub(super) const AF_PACKET: u16 = 17;
+pub(super) const AF_VSOCK: u16 = 40;
 
 /// Reads one line of a listing; nothing where it does not have the kernel's shape.
 pub(super) fn parse_line(listing: &Listing, line: &[u8]) -> Option<Socket> {
@@ -61,20 +90,20 @@ fn parse_inet(listing: &Listing, line: &[u8]) -> Option<Socket> {
     let inode = columns.nth(1).and_then(number)?;
     // A raw socket's protocol stands where others have their port.
     let (protocol, ports) = match listing.protocol {
-        255 => (local_port, None),
-        protocol => (protocol, Some((local_port, remote_port))),
+        RAW => (local_port, None),
+        protocol => (protocol, Some((local_port.into(), remote_port.into()))),
     };
     Some(Socket {
         inode,
         family: listing.family,
         protocol,
-        local: Some(local_address),
-        remote: Some(remote_address),
+        local: Some(local_address.to_string()),
+        remote: Some(remote_address.to_string()),
         ports,
         state: Some(inet_state(protocol, state)),
         kind: Some(match listing.protocol {
             6 => "stream".to_owned(),
-            255 => "raw".to_owned(),
+            RAW => "raw".to_owned(),
             _ => "dgram".to_owned(),
         }),
         uid: Some(uid),
@@ -188,8 +217,8 @@ mod tests {
     fn tcp_line_gives_both_ends_in_network_order() {
         let socket = parse_line(listing("tcp"), TCP).unwrap();
         assert_eq!(socket.inode, 4711);
-        assert_eq!(socket.local.unwrap().to_string(), "127.0.0.1");
-        assert_eq!(socket.remote.unwrap().to_string(), "127.0.0.2");
+        assert_eq!(socket.local.as_deref(), Some("127.0.0.1"));
+        assert_eq!(socket.remote.as_deref(), Some("127.0.0.2"));
         assert_eq!(socket.ports, Some((8080, 50000)));
         assert_eq!(socket.state.as_deref(), Some("ESTABLISHED"));
         assert_eq!((socket.uid, socket.send_queue, socket.receive_queue), (Some(1000), Some(2), Some(3)));
@@ -199,7 +228,7 @@ mod tests {
     fn ipv6_address_is_read_word_by_word() {
         let line = b"0: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 9 1";
         let socket = parse_line(listing("tcp6"), line).unwrap();
-        assert_eq!(socket.local.unwrap().to_string(), "::1");
+        assert_eq!(socket.local.as_deref(), Some("::1"));
         assert_eq!(socket.state.as_deref(), Some("LISTEN"));
     }
 

@@ -1,16 +1,20 @@
 //! Owns the table of sockets and their processes; refuses to leave out a socket because one of its two views is silent.
 
 use std::io;
-use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::net::netlink::SOCK_DIAG;
 use serde::Serialize;
 
+use super::netlink::{Netlink, until_nul};
+use super::network_namespaces::{NetworkNamespace, not_entered};
 use super::process_folders::{has_ended, keep_small};
 use super::sock_diag;
-use super::socket_owners::{Held, SocketOwners, own_namespace};
+use super::socket_owners::{Held, SocketOwners};
 use super::socket_text::{LISTINGS, Listing, parse_line};
-use super::text::{bracketed, text_showing};
-use crate::source::{kernel_lines, kernel_link};
+use super::text::{text, text_showing};
+use crate::source::{KernelFolder, lines_of, open_kernel_file};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -22,7 +26,7 @@ pub(super) const TABLE: Table = Table {
         "/proc/net/{tcp,tcp6,udp,udp6,udplite,udplite6,raw,raw6,icmp,icmp6,unix,packet,netlink}",
         "/proc/<pid>/net/*",
         "/proc/<pid>/fd",
-        "/proc/<pid>/ns/net",
+        "every network namespace",
     ],
     group: Group::Network,
     reads: Reads::Kernel,
@@ -39,20 +43,20 @@ struct SocketRow {
     fd: Option<u32>,
     /// osquery: Socket inode number; 0 for sockets that no longer belong to a descriptor, such as TIME_WAIT.
     socket: u64,
-    /// osquery: Address family as in `sys/socket.h` (1 unix, 2 inet, 10 inet6, 16 netlink, 17 packet); null
+    /// osquery: Address family as in `sys/socket.h` (1 unix, 2 inet, 10 inet6, 16 netlink, 17 packet, 40 vsock); null
     /// where a process holds a socket that no listing shows.
     family: Option<u16>,
-    /// osquery: Transport protocol (6 tcp, 17 udp, ...); for packet sockets the EtherType, for netlink the
+    /// osquery: Transport protocol (6 tcp, 17 udp, 262 mptcp, ...); for packet sockets the EtherType, for netlink the
     /// netlink protocol, for unix 0; null where unknown.
     protocol: Option<u16>,
-    /// osquery: Local IP address; null for families without one.
+    /// osquery: Local IP address, of a vsock its context id; null for families without one.
     local_address: Option<String>,
-    /// osquery: Remote IP address; null for families without one.
+    /// osquery: Remote IP address, of a vsock its context id; null for families without one.
     remote_address: Option<String>,
     /// osquery: Local port; null for families without ports and for raw sockets.
-    local_port: Option<u16>,
+    local_port: Option<u32>,
     /// osquery: Remote port; null for families without ports and for raw sockets.
-    remote_port: Option<u16>,
+    remote_port: Option<u32>,
     /// osquery: Unix socket name; each NUL byte, such as the first of an abstract name, is shown as `@`. Null
     /// for unnamed sockets and other families.
     path: Option<String>,
@@ -77,8 +81,14 @@ struct SocketRow {
     receive_queue: Option<u64>,
     /// Derived: Bytes waiting to be sent, or for a listening socket the backlog; null where unknown.
     send_queue: Option<u64>,
-    /// Derived: Where the socket was seen: `sock_diag`, `/proc/<pid>/net/...`, or `descriptor` where only a
-    /// process's descriptor shows it.
+    /// Derived: Base64 of the classic BPF program that chooses the packets of a packet socket (`struct sock_filter`
+    /// each); null where none or the listing does not tell.
+    filter: Option<String>,
+    /// Derived: Protocol in the kernel's word (AF_VSOCK, ALG, TCP, XDP, ...) of a socket that only a descriptor shows;
+    /// null for the others, and where it was closed meanwhile.
+    protocol_name: Option<String>,
+    /// Derived: Where the socket was seen: `sock_diag`, `/proc/net/...` of that namespace, `/proc/<pid>/net/...`
+    /// where it could not be entered, or `descriptor` where only a process's descriptor shows it.
     listed_by: String,
 }
 
@@ -88,9 +98,9 @@ pub(super) struct Socket {
     pub(super) inode: u64,
     pub(super) family: u16,
     pub(super) protocol: u16,
-    pub(super) local: Option<IpAddr>,
-    pub(super) remote: Option<IpAddr>,
-    pub(super) ports: Option<(u16, u16)>,
+    pub(super) local: Option<String>,
+    pub(super) remote: Option<String>,
+    pub(super) ports: Option<(u32, u32)>,
     pub(super) path: Option<Vec<u8>>,
     pub(super) state: Option<String>,
     pub(super) kind: Option<String>,
@@ -99,121 +109,154 @@ pub(super) struct Socket {
     pub(super) interface_index: Option<u32>,
     pub(super) receive_queue: Option<u64>,
     pub(super) send_queue: Option<u64>,
+    pub(super) filter: Option<Vec<u8>>,
 }
 
 /// Captures the table: raw listings first, then who holds what, then the sockets of every network namespace, then the
 /// descriptors that no listing explains.
 pub(super) fn capture_sockets(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    for listing in LISTINGS {
+    for listing in LISTINGS.iter().filter(|listing| listing.text) {
         keep_small(capture, &format!("/proc/net/{}", listing.name));
     }
-    let mut owners = SocketOwners::find(capture)?;
-    let own = own_namespace()?;
-    for listing in LISTINGS {
-        list_own(capture, &mut owners, own, listing)?;
-    }
-    for (namespace, pid) in owners.namespaces.clone() {
-        if namespace != own {
-            list_other(capture, &mut owners, namespace, pid)?;
+    let (mut owners, namespaces) = SocketOwners::find(capture)?;
+    let answered: Vec<bool> = LISTINGS.iter().map(sock_diag::answers).collect();
+    for namespace in &namespaces {
+        capture.go_on()?;
+        let mut netlink = match namespace.netlink(Some(SOCK_DIAG)) {
+            Ok(netlink) => Some(netlink),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => {
+                not_entered(capture, namespace, &reason);
+                continue;
+            }
+            // What needs no entering is still listed.
+            Err(reason) => {
+                not_entered(capture, namespace, &reason);
+                None
+            }
+        };
+        for (listing, answered) in LISTINGS.iter().zip(&answered) {
+            let asked = netlink.as_mut().filter(|_| *answered);
+            list(capture, &mut owners, namespace, asked, listing)?;
         }
     }
+    list_descriptors(capture, &owners)
+}
+
+/// Lists the descriptors whose socket no listing has shown.
+fn list_descriptors(capture: &mut TableCapture<'_>, owners: &SocketOwners) -> io::Result<()> {
+    let mut without_module = 0u64;
     for held in owners.unlisted() {
-        capture.row(&row(
-            &Socket { inode: held.inode, ..Socket::default() },
-            Some(held),
-            None,
-            "descriptor",
-        ))?;
+        let socket = Socket { inode: held.inode, ..Socket::default() };
+        let mut row = row(&socket, Some(held), None, "descriptor");
+        // A process that ended, or a descriptor that was closed, tells nothing any more.
+        let protocol = KernelFolder::of_process(held.pid)
+            .and_then(|process| process.socket_protocol(held.fd, held.inode))
+            .ok();
+        row.protocol_name = protocol.map(|name| text(until_nul(&name)).0);
+        without_module += u64::from(row.protocol_name.as_deref() == Some("AF_VSOCK"));
+        capture.row(&row)?;
+    }
+    if without_module > 0 {
+        let reason = format!("the kernel has no listing of them: of {without_module} only descriptors show");
+        capture.gap("sock_diag vsock", &io::Error::new(io::ErrorKind::Unsupported, reason));
     }
     Ok(())
 }
 
-/// Lists the agent's own network namespace, from `sock_diag` where that changes nothing and answers.
-fn list_own(
+/// Lists one kind of socket of one namespace, through `sock_diag` where that was opened there and answers, else through
+/// the text.
+fn list(
     capture: &mut TableCapture<'_>,
     owners: &mut SocketOwners,
-    namespace: u64,
+    namespace: &NetworkNamespace,
+    netlink: Option<&mut Netlink>,
     listing: &Listing,
 ) -> io::Result<()> {
-    let subject = format!("sock_diag {}", listing.name);
-    if sock_diag::answers(listing) {
-        let mut sockets = 0u64;
-        let mut unreadable = 0u64;
-        let mut written = Ok(());
-        let end = sock_diag::dump_sockets(listing, &mut |socket| {
-            let Some(socket) = socket else {
-                unreadable += 1;
-                return Ok(());
-            };
-            sockets += 1;
-            written = write_rows(capture, owners, &socket, namespace, "sock_diag");
-            // The message is lost on the way through the dump; `written` keeps the reason.
-            if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
-        });
-        written?;
-        match end {
-            Ok(end) => {
-                unreadable += end.malformed;
-                if end.interrupted {
-                    capture.gap(&subject, &io::Error::other("the list changed while it was dumped"));
-                }
-            }
-            Err(_) if sockets == 0 => return list_text(capture, owners, namespace, "/proc/net", listing),
-            Err(reason) => capture.gap(&subject, &reason),
-        }
-        note_unreadable(capture, &subject, unreadable);
+    if let Some(netlink) = netlink
+        && list_asking(capture, owners, namespace, netlink, listing)?
+    {
         return Ok(());
     }
-    list_text(capture, owners, namespace, "/proc/net", listing)
+    if listing.text { list_text(capture, owners, namespace, listing) } else { Ok(()) }
 }
 
-/// Lists another network namespace through a process that lives in it.
-fn list_other(
+/// False where the kernel does not answer at all.
+fn list_asking(
     capture: &mut TableCapture<'_>,
     owners: &mut SocketOwners,
-    namespace: u64,
-    pid: u32,
-) -> io::Result<()> {
-    for listing in LISTINGS {
-        let still = kernel_link(&format!("/proc/{pid}/ns/net")).map(|target| bracketed(&target, b"net"));
-        if !matches!(still, Ok(Some(still)) if still == namespace) {
-            let reason = io::Error::new(io::ErrorKind::NotFound, "its process ended or left it");
-            capture.gap(format!("network namespace {namespace}"), &reason);
-            return Ok(());
-        }
-        list_text(capture, owners, namespace, &format!("/proc/{pid}/net"), listing)?;
-    }
-    Ok(())
-}
-
-fn list_text(
-    capture: &mut TableCapture<'_>,
-    owners: &mut SocketOwners,
-    namespace: u64,
-    folder: &str,
+    namespace: &NetworkNamespace,
+    netlink: &mut Netlink,
     listing: &Listing,
-) -> io::Result<()> {
-    let path = format!("{folder}/{}", listing.name);
-    let mut heading = true;
-    let mut unreadable = 0;
+) -> io::Result<bool> {
+    let subject = format!("sock_diag {} of network namespace {}", listing.name, namespace.inode);
+    let mut sockets = 0u64;
+    let mut unreadable = 0u64;
     let mut written = Ok(());
-    let end = kernel_lines(&path, &mut |line| {
-        if std::mem::take(&mut heading) || line.is_empty() {
+    let end = sock_diag::dump_sockets(netlink, listing, &mut |socket| {
+        let Some(socket) = socket else {
+            unreadable += 1;
             return Ok(());
-        }
-        match parse_line(listing, line) {
-            Some(socket) => written = write_rows(capture, owners, &socket, namespace, &path),
-            None => unreadable += 1,
-        }
+        };
+        sockets += 1;
+        written = write_rows(capture, owners, &socket, namespace, "sock_diag");
+        // The message is lost on the way through the dump; `written` keeps the reason.
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
     written?;
     match end {
+        Ok(end) => {
+            unreadable += end.malformed;
+            if end.interrupted {
+                capture.gap(&subject, &io::Error::other("the list changed while it was dumped"));
+            }
+        }
+        Err(_) if sockets == 0 => return Ok(false),
+        Err(reason) => capture.gap(&subject, &reason),
+    }
+    note_unreadable(capture, &subject, unreadable);
+    Ok(true)
+}
+
+/// Lists through the text, read inside the namespace or, where that was refused, through a process that lives in it.
+fn list_text(
+    capture: &mut TableCapture<'_>,
+    owners: &mut SocketOwners,
+    namespace: &NetworkNamespace,
+    listing: &Listing,
+) -> io::Result<()> {
+    let mut path = format!("/proc/net/{}", listing.name);
+    let opened = namespace.text(listing.name).or_else(|reason| {
+        // A kernel without the protocol has no such text.
+        if has_ended(&reason) {
+            return Err(reason);
+        }
+        let pid = namespace.living_process().ok_or(reason)?;
+        path = format!("/proc/{pid}/net/{}", listing.name);
+        open_kernel_file(&path)
+    });
+    let mut heading = true;
+    let mut unreadable = 0;
+    let mut written = Ok(());
+    let end = opened.and_then(|file| {
+        lines_of(file, &mut |line| {
+            if std::mem::take(&mut heading) || line.is_empty() {
+                return Ok(());
+            }
+            match parse_line(listing, line) {
+                Some(socket) => written = write_rows(capture, owners, &socket, namespace, &path),
+                None => unreadable += 1,
+            }
+            if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        })
+    });
+    written?;
+    let subject = format!("{path} of network namespace {}", namespace.inode);
+    match end {
         Ok(too_long) => unreadable += too_long,
         Err(reason) if has_ended(&reason) => {}
-        Err(reason) => capture.gap(&path, &reason),
+        Err(reason) => capture.gap(&subject, &reason),
     }
-    note_unreadable(capture, &path, unreadable);
+    note_unreadable(capture, &subject, unreadable);
     Ok(())
 }
 
@@ -228,9 +271,10 @@ fn write_rows(
     capture: &mut TableCapture<'_>,
     owners: &mut SocketOwners,
     socket: &Socket,
-    namespace: u64,
+    namespace: &NetworkNamespace,
     listed_by: &str,
 ) -> io::Result<()> {
+    let namespace = namespace.inode;
     let holders = if socket.inode == 0 { &[] } else { owners.holders(socket.inode) };
     if holders.is_empty() {
         return capture.row(&row(socket, None, Some(namespace), listed_by));
@@ -249,8 +293,8 @@ fn row(socket: &Socket, held: Option<&Held>, namespace: Option<u64>, listed_by: 
         socket: socket.inode,
         family: listed.then_some(socket.family),
         protocol: listed.then_some(socket.protocol),
-        local_address: socket.local.map(|address| address.to_string()),
-        remote_address: socket.remote.map(|address| address.to_string()),
+        local_address: socket.local.clone(),
+        remote_address: socket.remote.clone(),
         local_port: socket.ports.map(|ports| ports.0),
         remote_port: socket.ports.map(|ports| ports.1),
         path,
@@ -263,42 +307,9 @@ fn row(socket: &Socket, held: Option<&Held>, namespace: Option<u64>, listed_by: 
         interface_index: socket.interface_index,
         receive_queue: socket.receive_queue,
         send_queue: socket.send_queue,
+        filter: socket.filter.as_ref().map(|filter| STANDARD.encode(filter)),
+        protocol_name: None,
         listed_by: listed_by.to_owned(),
-    }
-}
-
-/// The kernel's name for a state number of `net/tcp_states.h`; other protocols use only two of them.
-pub(super) fn inet_state(protocol: u16, state: u8) -> String {
-    match (protocol, state) {
-        (_, 1) => "ESTABLISHED",
-        (6, 2) => "SYN_SENT",
-        (6, 3) => "SYN_RECV",
-        (6, 4) => "FIN_WAIT1",
-        (6, 5) => "FIN_WAIT2",
-        (6, 6) => "TIME_WAIT",
-        (6, 7) => "CLOSED",
-        (_, 7) => "UNCONNECTED",
-        (6, 8) => "CLOSE_WAIT",
-        (6, 9) => "LAST_ACK",
-        (6, 10) => "LISTEN",
-        (6, 11) => "CLOSING",
-        (6, 12) => "NEW_SYN_RECV",
-        (6, 13) => "BOUND_INACTIVE",
-        _ => "UNKNOWN",
-    }
-    .to_owned()
-}
-
-/// The name of a socket type of `linux/net.h`, or its number.
-pub(super) fn socket_type(kind: u64) -> String {
-    match kind {
-        1 => "stream".to_owned(),
-        2 => "dgram".to_owned(),
-        3 => "raw".to_owned(),
-        4 => "rdm".to_owned(),
-        5 => "seqpacket".to_owned(),
-        10 => "packet".to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -330,19 +341,31 @@ mod tests {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
         let unix = std::os::unix::net::UnixListener::bind(folder.path().join("s p")).unwrap();
-        for (name, fd) in [("tcp", tcp.as_raw_fd()), ("udp6", udp.as_raw_fd()), ("unix", unix.as_raw_fd())] {
+        let mut netlink = Netlink::open(None).unwrap();
+        // The kernel lists a netlink socket once it has sent something.
+        netlink.dump(18, &[0; 16], 16, &mut |_| Ok(())).unwrap();
+        let sockets = [
+            ("tcp", tcp.as_raw_fd()),
+            ("udp6", udp.as_raw_fd()),
+            ("unix", unix.as_raw_fd()),
+            ("netlink", netlink.as_raw_fd()),
+        ];
+        for (name, fd) in sockets {
             let listing = LISTINGS.iter().find(|listing| listing.name == name).unwrap();
             if !sock_diag::answers(listing) {
                 continue;
             }
-            let inode = bracketed(&kernel_link(&format!("/proc/self/fd/{fd}")).unwrap(), b"socket").unwrap();
+            let link = crate::source::kernel_link(&format!("/proc/self/fd/{fd}")).unwrap();
+            let inode = crate::state::linux::text::bracketed(&link, b"socket").unwrap();
             let mut views = Vec::new();
             let mut keep = |socket: Option<Socket>| {
                 views.extend(socket.filter(|socket| socket.inode == inode));
                 Ok(())
             };
-            sock_diag::dump_sockets(listing, &mut keep).unwrap();
-            kernel_lines(&format!("/proc/net/{name}"), &mut |line| keep(parse_line(listing, line))).unwrap();
+            sock_diag::dump_sockets(&mut Netlink::open(Some(SOCK_DIAG)).unwrap(), listing, &mut keep)
+                .unwrap();
+            let text = open_kernel_file(&format!("/proc/net/{name}")).unwrap();
+            lines_of(text, &mut |line| keep(parse_line(listing, line))).unwrap();
             let comparable = |socket: &Socket| Socket {
                 uid: None,
                 receive_queue: None,
