@@ -8,8 +8,6 @@ mod watchdog;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -81,36 +79,6 @@ pub fn kernel_prefix(path: &str, cap: usize) -> io::Result<Prefix> {
 /// As [`kernel_text`] (the cap is 1 GiB), and whatever `each` answers.
 pub fn kernel_lines(path: &str, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
     each_line(open_kernel_file(path)?, each)
-    lines_of(open_kernel_file(path)?, each)
-}
-
-/// As [`kernel_lines`], of a text that [`open_kernel_file`] opened.
-///
-/// # Errors
-///
-/// As [`kernel_lines`].
-pub fn lines_of(file: File, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
-    let mut text = BufReader::with_capacity(KERNEL_LINE_CAP, file.take(LINES_CAP));
-    let mut line = Vec::new();
-    let mut too_long = 0;
-    loop {
-        line.clear();
-        if text.by_ref().take(KERNEL_LINE_CAP as u64 + 1).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        } else if line.len() > KERNEL_LINE_CAP {
-            too_long += 1;
-            text.skip_until(b'\n')?;
-            continue;
-        }
-        each(&line)?;
-    }
-    if text.get_ref().limit() == 0 {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {LINES_CAP} bytes")));
-    }
-    Ok(too_long)
 }
 
 /// Reads where a link points, as the raw bytes the kernel gives.

@@ -16,7 +16,7 @@ const LINES_CAP: u64 = 1 << 30;
 /// # Errors
 ///
 /// `FileTooLarge` past 1 GiB, and whatever `each` or the operating system answers.
-pub(super) fn each_line(file: File, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
+pub fn each_line(file: File, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
     let mut text = BufReader::with_capacity(LINE_CAP, file.take(LINES_CAP));
     let mut line = Vec::new();
     let mut too_long = 0;

@@ -3,8 +3,8 @@
 
 mod folder;
 mod kernel;
-mod mounts;
 mod lines;
+mod mounts;
 mod owners;
 mod root;
 
@@ -16,6 +16,7 @@ use holdfast_schemas::item::Outcome;
 
 pub use folder::{Extents, FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
+pub use lines::each_line;
 pub use mounts::{Mounts, Obstacle, unescaped};
 pub use owners::{Owners, User};
 pub use root::Root;

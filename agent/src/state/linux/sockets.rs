@@ -14,7 +14,7 @@ use super::sock_diag;
 use super::socket_owners::{Held, SocketOwners};
 use super::socket_text::{LISTINGS, Listing, parse_line};
 use super::text::{text, text_showing};
-use crate::source::{KernelFolder, lines_of, open_kernel_file};
+use crate::source::{KernelFolder, each_line, open_kernel_file};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -238,7 +238,7 @@ fn list_text(
     let mut unreadable = 0;
     let mut written = Ok(());
     let end = opened.and_then(|file| {
-        lines_of(file, &mut |line| {
+        each_line(file, &mut |line| {
             if std::mem::take(&mut heading) || line.is_empty() {
                 return Ok(());
             }
@@ -365,7 +365,7 @@ mod tests {
             sock_diag::dump_sockets(&mut Netlink::open(Some(SOCK_DIAG)).unwrap(), listing, &mut keep)
                 .unwrap();
             let text = open_kernel_file(&format!("/proc/net/{name}")).unwrap();
-            lines_of(text, &mut |line| keep(parse_line(listing, line))).unwrap();
+            each_line(text, &mut |line| keep(parse_line(listing, line))).unwrap();
             let comparable = |socket: &Socket| Socket {
                 uid: None,
                 receive_queue: None,

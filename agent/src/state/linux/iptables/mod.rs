@@ -19,7 +19,7 @@ use super::netlink::{read_u16, until_nul};
 use super::network_namespaces::{NetworkNamespace, network_namespaces, not_entered};
 use super::process_folders::has_ended;
 use super::text::{link_address, optional, text};
-use crate::source::{LegacyAnswer, LegacyFilter, legacy_table, lines_of};
+use crate::source::{LegacyAnswer, LegacyFilter, each_line, legacy_table};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 use entries::{Chain, Entries, Entry, Extension, Information, entries_offset};
 pub(super) use extensions::detail;
@@ -143,7 +143,7 @@ fn capture_filters(capture: &mut TableCapture<'_>) -> io::Result<()> {
             capture.go_on()?;
             let mut names = Vec::new();
             let listed = namespace.text(list).and_then(|text| {
-                lines_of(text, &mut |line| {
+                each_line(text, &mut |line| {
                     if names.len() < TABLE_CAP && !line.is_empty() && line.len() < 32 {
                         names.push(line.to_vec());
                     }
