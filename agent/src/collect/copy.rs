@@ -7,8 +7,8 @@ use holdfast_schemas::action::Action;
 use holdfast_schemas::item::{EvidenceRoute, Extent, ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::text::Base64Bytes;
 
-use super::Halt;
 use super::files::{Artifact, FileSearch};
+use super::{Halt, Session};
 use crate::clock;
 use crate::package::{Content, MemberWriter, ReadEnd};
 use crate::source::{self, Folder, Looked, OpenFile};
@@ -68,7 +68,13 @@ impl FileSearch<'_, '_> {
             return self.leave_out(&path, Some(looked), artifact, Outcome::SkippedByLimit, &why);
         }
         match folder.open(name, looked) {
-            Ok(file) => self.read(&path, looked, file, artifact),
+            Ok(file) => {
+                let item = self.session.read_file(ROOT, &path, looked, file, &artifact.name)?;
+                if let Some(item) = item.filter(|_| looked.has_further_names()) {
+                    self.held.insert(looked.identity, item);
+                }
+                Ok(())
+            }
             Err(error) => self.fail(artifact, Failure { path: &path, looked: Some(looked), error }),
         }
     }
@@ -104,111 +110,6 @@ impl FileSearch<'_, '_> {
         }
         let reached = limits.total_size.is_some_and(|most| totals.bytes.saturating_add(data) > most);
         reached.then(|| "the collection's most bytes would be passed (--max-total-size)".to_owned())
-    }
-
-    /// Reads a regular file into the package: at most as many bytes as it had when it was looked at.
-    fn read(
-        &mut self,
-        path: &[u8],
-        looked: &Looked,
-        mut source: OpenFile,
-        artifact: &Artifact,
-    ) -> Result<(), Halt> {
-        let mut metadata = looked.metadata(&self.session.owners);
-        metadata.xattrs = source.xattrs();
-        let mut record = self.draft(path, artifact, ItemKind::File, Outcome::Collected);
-        record.read_started = Some(clock::now());
-        record.atime_preserved = Some(source.atime_preserved);
-        self.access_times_changed += u64::from(!source.atime_preserved);
-
-        let sparse = looked.holes() >= SPARSE;
-        // A file system that cannot say where its holes are gives one range.
-        let extents = sparse.then(|| source.extents(looked.size, MAX_EXTENTS).ok()).flatten();
-        let whole = vec![(0, looked.size)];
-        let mut ranges = extents.clone().unwrap_or(whole);
-        let wanted: u64 = ranges.iter().map(|(_, length)| length).sum();
-        let copied = self.copy(path, looked, &mut source, &ranges)?;
-        record.read_finished = Some(clock::now()).max(record.read_started);
-        let after = source.look().ok().filter(|after| after.differs_from(looked));
-        record.size_after = after.as_ref().map(|after| after.size).filter(|size| *size != metadata.size);
-        let whole = copied.content.is_some_and(|content| content.size == wanted);
-        record.outcome = match (&copied.error, &copied.limit) {
-            (Some(_), _) => Outcome::ReadError,
-            (None, Some(_)) => Outcome::TruncatedByLimit,
-            (None, None) if after.is_some() || !whole => Outcome::ChangedWhileRead,
-            (None, None) => Outcome::Collected,
-        };
-        record.error =
-            copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
-        if let Some(content) = copied.content {
-            record.member = Some(copied.member);
-            record.size = Some(content.size);
-            record.sha256 = Some(content.sha256);
-            if extents.is_some() {
-                shorten(&mut ranges, content.size);
-                let extent = |(offset, length)| Extent { offset, length };
-                record.extents = Some(ranges.into_iter().map(extent).collect());
-            }
-        }
-        record.metadata = Some(metadata);
-        let held = record.member.is_some() && looked.has_further_names();
-        let item = self.record(record, Action::ReadFile)?;
-        if held {
-            self.held.insert(looked.identity, item);
-        }
-        Ok(())
-    }
-
-    /// Copies ranges of a file, one after another.
-    fn copy(
-        &mut self,
-        path: &[u8],
-        looked: &Looked,
-        source: &mut OpenFile,
-        ranges: &[(u64, u64)],
-    ) -> Result<Copied, Halt> {
-        let data: u64 = ranges.iter().map(|(_, length)| length).sum();
-        let bound = data.min(self.session.limits.file_size);
-        let (progress, stop) = (self.session.progress, self.session.stop.clone());
-        let free = self.session.space.clone();
-        let (member, mut writer) = self.session.package.begin(ROOT, path, looked.modified_seconds(), bound);
-        let mut limit = (bound < data).then_some("cut at the size limit for one file (--max-file-size)");
-        let mut error = None;
-        'ranges: for (from, length) in ranges {
-            if *from > 0
-                && let Err(failure) = io::Seek::seek(&mut source.file, io::SeekFrom::Start(*from))
-            {
-                error = Some(failure);
-                break;
-            }
-            let end = writer.size().saturating_add(*length).min(bound);
-            while writer.size() < end {
-                let until = writer.size().saturating_add(STRETCH).min(end);
-                if let ReadEnd::Failed(failure) = writer.read_from(&mut source.file, until)? {
-                    error = Some(failure);
-                    break 'ranges;
-                }
-                if writer.size() < until {
-                    // It was cut short since it was looked at.
-                    break 'ranges;
-                }
-                progress.bytes(STRETCH);
-                if writer.size() < bound {
-                    limit = match () {
-                        () if free.is_short() => Some("cut because the output is nearly full"),
-                        () if stop.reason().is_some() => Some("cut because collecting was to end"),
-                        () => continue,
-                    };
-                    break 'ranges;
-                }
-            }
-        }
-        let content = match writer {
-            writer if error.is_some() && writer.size() == 0 => writer.withdraw(),
-            writer => Some(writer),
-        };
-        let content = content.map(MemberWriter::finish).transpose()?;
-        Ok(Copied { member, content, error, limit })
     }
 
     /// Keeps a text of the kernel that was asked for by its full name.
@@ -266,14 +167,133 @@ impl FileSearch<'_, '_> {
     }
 
     fn draft(&self, path: &[u8], artifact: &Artifact, kind: ItemKind, outcome: Outcome) -> Box<ItemRecord> {
-        let mut record = self.session.draft(&artifact.name, kind, EvidenceRoute::Copied, outcome);
-        record.source_path = std::str::from_utf8(path).ok().map(str::to_owned);
-        record.source_path_raw = Some(Base64Bytes(path.to_vec()));
-        record
+        self.session.draft_of_path(path, &artifact.name, kind, outcome)
     }
 
     fn record(&mut self, record: Box<ItemRecord>, action: Action) -> Result<u64, Halt> {
         self.session.record(record, action)
+    }
+}
+
+impl Session<'_> {
+    /// Reads a regular file into the package: at most as many bytes as it had when it was looked at.
+    ///
+    /// Returns the item's number where it has content.
+    pub(super) fn read_file(
+        &mut self,
+        root: &str,
+        path: &[u8],
+        looked: &Looked,
+        mut source: OpenFile,
+        artifact: &str,
+    ) -> Result<Option<u64>, Halt> {
+        let mut metadata = looked.metadata(&self.owners);
+        metadata.xattrs = source.xattrs();
+        let mut record = self.draft_of_path(path, artifact, ItemKind::File, Outcome::Collected);
+        record.read_started = Some(clock::now());
+        record.atime_preserved = Some(source.atime_preserved);
+        self.access_times_changed += u64::from(!source.atime_preserved);
+
+        let sparse = looked.holes() >= SPARSE;
+        // A file system that cannot say where its holes are gives one range.
+        let extents = sparse.then(|| source.extents(looked.size, MAX_EXTENTS).ok()).flatten();
+        let whole = vec![(0, looked.size)];
+        let mut ranges = extents.clone().unwrap_or(whole);
+        let wanted: u64 = ranges.iter().map(|(_, length)| length).sum();
+        let copied = self.copy(root, path, looked, &mut source, &ranges)?;
+        record.read_finished = Some(clock::now()).max(record.read_started);
+        let after = source.look().ok().filter(|after| after.differs_from(looked));
+        record.size_after = after.as_ref().map(|after| after.size).filter(|size| *size != metadata.size);
+        let whole = copied.content.is_some_and(|content| content.size == wanted);
+        record.outcome = match (&copied.error, &copied.limit) {
+            (Some(_), _) => Outcome::ReadError,
+            (None, Some(_)) => Outcome::TruncatedByLimit,
+            (None, None) if after.is_some() || !whole => Outcome::ChangedWhileRead,
+            (None, None) => Outcome::Collected,
+        };
+        record.error =
+            copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
+        if let Some(content) = copied.content {
+            record.member = Some(copied.member);
+            record.size = Some(content.size);
+            record.sha256 = Some(content.sha256);
+            if extents.is_some() {
+                shorten(&mut ranges, content.size);
+                let extent = |(offset, length)| Extent { offset, length };
+                record.extents = Some(ranges.into_iter().map(extent).collect());
+            }
+        }
+        record.metadata = Some(metadata);
+        let has_content = record.member.is_some();
+        let item = self.record(record, Action::ReadFile)?;
+        Ok(has_content.then_some(item))
+    }
+
+    /// Copies ranges of a file, one after another.
+    fn copy(
+        &mut self,
+        root: &str,
+        path: &[u8],
+        looked: &Looked,
+        source: &mut OpenFile,
+        ranges: &[(u64, u64)],
+    ) -> Result<Copied, Halt> {
+        let data: u64 = ranges.iter().map(|(_, length)| length).sum();
+        let bound = data.min(self.limits.file_size);
+        let (progress, stop) = (self.progress, self.stop.clone());
+        let free = self.space.clone();
+        let (member, mut writer) = self.package.begin(root, path, looked.modified_seconds(), bound);
+        let mut limit = (bound < data).then_some("cut at the size limit for one file (--max-file-size)");
+        let mut error = None;
+        'ranges: for (from, length) in ranges {
+            if *from > 0
+                && let Err(failure) = io::Seek::seek(&mut source.file, io::SeekFrom::Start(*from))
+            {
+                error = Some(failure);
+                break;
+            }
+            let end = writer.size().saturating_add(*length).min(bound);
+            while writer.size() < end {
+                let until = writer.size().saturating_add(STRETCH).min(end);
+                if let ReadEnd::Failed(failure) = writer.read_from(&mut source.file, until)? {
+                    error = Some(failure);
+                    break 'ranges;
+                }
+                if writer.size() < until {
+                    // It was cut short since it was looked at.
+                    break 'ranges;
+                }
+                progress.bytes(STRETCH);
+                if writer.size() < bound {
+                    limit = match () {
+                        () if free.is_short() => Some("cut because the output is nearly full"),
+                        () if stop.reason().is_some() => Some("cut because collecting was to end"),
+                        () => continue,
+                    };
+                    break 'ranges;
+                }
+            }
+        }
+        let content = match writer {
+            writer if error.is_some() && writer.size() == 0 => writer.withdraw(),
+            writer => Some(writer),
+        };
+        let content = content.map(MemberWriter::finish).transpose()?;
+        Ok(Copied { member, content, error, limit })
+    }
+
+    /// A record of a path, raw bytes.
+    pub(super) fn draft_of_path(
+        &self,
+        path: &[u8],
+        artifact: &str,
+        kind: ItemKind,
+        outcome: Outcome,
+    ) -> Box<ItemRecord> {
+        let mut record = self.draft(artifact, kind, EvidenceRoute::Copied, outcome);
+        record.source_path = std::str::from_utf8(path).ok().map(str::to_owned);
+        record.source_path_raw = Some(Base64Bytes(path.to_vec()));
+        record
     }
 }
 

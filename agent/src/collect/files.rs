@@ -26,7 +26,6 @@ pub(super) struct FileSearch<'s, 'p> {
     users: Vec<User>,
     /// Files with several names, and the item that holds the content of each.
     pub(super) held: HashMap<FileIdentity, u64>,
-    pub(super) access_times_changed: u64,
 }
 
 /// One artifact being searched for.
@@ -61,19 +60,7 @@ enum By {
 impl<'s, 'p> FileSearch<'s, 'p> {
     /// A search that has seen nothing yet.
     pub(super) fn new(session: &'s mut Session<'p>, users: Vec<User>) -> Self {
-        Self {
-            session,
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
-            users,
-            held: HashMap::new(),
-            access_times_changed: 0,
-        }
-    }
-
-    /// Files and folders whose access time could not be left alone.
-    pub(super) fn access_times_changed(&self) -> u64 {
-        self.access_times_changed
+        Self { session, seen: HashSet::new(), hasher: RandomState::new(), users, held: HashMap::new() }
     }
 
     /// Collects everything that a definition names.
@@ -337,7 +324,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
                 return Ok(true);
             }
         };
-        self.access_times_changed += u64::from(!listing.atime_preserved);
+        self.session.access_times_changed += u64::from(!listing.atime_preserved);
         loop {
             match listing.next_chunk() {
                 Ok(names) if names.is_empty() => return Ok(found),

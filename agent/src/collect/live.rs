@@ -1,7 +1,7 @@
 //! Owns the capture of live state: each table becomes a member, its kernel text lies beside it, its gaps are named;
 //! refuses to let one failing table keep the others from being captured.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::DefinitionUse;
@@ -13,8 +13,11 @@ use serde::Serialize;
 use super::{Halt, Session};
 use crate::catalogue::Definition;
 use crate::clock;
-use crate::package::{Content, PackageError};
-use crate::state::{Captured, Gap, RawText, Reads, Table, TableCapture};
+use crate::package::{Content, PackageError, ReadEnd};
+use crate::state::{Captured, Gap, Kept, KeptContent, Reads, Table, TableCapture};
+
+/// Where member names begin of what was read through the kernel's own paths.
+const RAW: &str = "data/raw";
 
 /// What a table was captured by, for the collection's list of definitions.
 pub(super) fn definition(table: &Table) -> DefinitionUse {
@@ -111,8 +114,8 @@ struct DefinitionRow {
 }
 
 fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> Result<(), Halt> {
-    for raw in captured.raw {
-        keep_raw(session, table, &raw)?;
+    for kept in captured.kept {
+        keep(session, table, kept)?;
     }
     let named = captured.gaps.len() as u64;
     for gap in captured.gaps {
@@ -126,18 +129,79 @@ fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> 
     Ok(())
 }
 
+/// Keeps something beside the table that named it; what cannot be opened any more is an outcome.
+fn keep(session: &mut Session<'_>, table: &Table, kept: Kept) -> Result<(), Halt> {
+    session.check(u64::MAX)?;
+    let failed = match kept.content {
+        KeptContent::Text(bytes) => return keep_text(session, table, &kept.path, &bytes),
+        KeptContent::File(open) => match open() {
+            Ok((file, looked)) => {
+                return session.read_file(RAW, &kept.path, &looked, file, table.name).map(drop);
+            }
+            Err(error) => error,
+        },
+        KeptContent::Stream { open, most } => match open() {
+            Ok(mut stream) => return keep_stream(session, table, &kept.path, &mut stream, most),
+            Err(error) => error,
+        },
+    };
+    let outcome = crate::source::outcome_of(&failed);
+    let mut record = session.draft_of_path(&kept.path, table.name, ItemKind::Unknown, outcome);
+    record.error = Some(failed.to_string());
+    session.record(record, Action::ReadFile).map(drop)
+}
+
 /// Keeps kernel text as it was read.
-fn keep_raw(session: &mut Session<'_>, table: &Table, raw: &RawText) -> Result<(), Halt> {
-    let now = clock::now();
-    let bound = raw.bytes.len() as u64;
-    let (member, mut writer) =
-        session.package.begin("data/raw", raw.path.as_bytes(), now.unix_seconds(), bound);
-    writer.read_from(&mut raw.bytes.as_slice(), bound)?;
+fn keep_text(session: &mut Session<'_>, table: &Table, path: &[u8], bytes: &[u8]) -> Result<(), Halt> {
+    let bound = bytes.len() as u64;
+    let (member, mut writer) = session.package.begin(RAW, path, clock::now().unix_seconds(), bound);
+    writer.read_from(&mut &*bytes, bound)?;
     let content = writer.finish()?;
-    let mut record =
-        session.draft(table.name, ItemKind::KernelText, EvidenceRoute::Copied, Outcome::Collected);
-    record.source_path = Some(raw.path.clone());
-    record.source_path_raw = Some(Base64Bytes(raw.path.clone().into_bytes()));
+    let mut record = session.draft_of_path(path, table.name, ItemKind::KernelText, Outcome::Collected);
+    hold(&mut record, member, content);
+    session.record(record, Action::ReadFile).map(drop)
+}
+
+/// Keeps bytes as they come, until their end, a limit or the wish to stop.
+fn keep_stream(
+    session: &mut Session<'_>,
+    table: &Table,
+    path: &[u8],
+    stream: &mut dyn Read,
+    most: u64,
+) -> Result<(), Halt> {
+    const STRETCH: u64 = 4 << 20;
+    let started = clock::now();
+    let bound = most.min(session.limits.file_size);
+    let (stop, free, progress) = (session.stop.clone(), session.space.clone(), session.progress);
+    let (member, mut writer) = session.package.begin(RAW, path, started.unix_seconds(), bound);
+    let mut record_error = None;
+    let outcome = loop {
+        let until = writer.size().saturating_add(STRETCH).min(bound);
+        let begun = writer.size();
+        if let ReadEnd::Failed(error) = writer.read_from(&mut &mut *stream, until)? {
+            record_error = Some(error.to_string());
+            break Outcome::ReadError;
+        }
+        progress.bytes(writer.size() - begun);
+        if writer.size() < until {
+            break Outcome::Collected;
+        }
+        let cut = match () {
+            () if stop.reason().is_some() => "cut because collecting was to end",
+            () if free.is_short() => "cut because the output is nearly full",
+            () if until == bound && bound < most => "cut at the size limit for one file (--max-file-size)",
+            () if until == bound => break Outcome::Collected,
+            () => continue,
+        };
+        record_error = Some(cut.to_owned());
+        break Outcome::TruncatedByLimit;
+    };
+    let content = writer.finish()?;
+    let mut record = session.draft_of_path(path, table.name, ItemKind::KernelText, outcome);
+    record.error = record_error;
+    record.read_started = Some(started);
+    record.read_finished = Some(clock::now()).max(record.read_started);
     hold(&mut record, member, content);
     session.record(record, Action::ReadFile).map(drop)
 }

@@ -96,6 +96,8 @@ struct Session<'p> {
     limits: Limits,
     watchdog: Watchdog,
     output_folder: Option<FileIdentity>,
+    /// Files and folders whose access time could not be left alone.
+    access_times_changed: u64,
     visits: u64,
     exceptions: Vec<NamedException>,
 }
@@ -115,24 +117,24 @@ pub fn collect(
 
     let first_look = FirstLook::take(&session, &collection.clock.start);
     let outcome = capture(&mut session, request);
-    let (halted, access_times_changed) = match outcome {
-        Ok(access_times_changed) => (None, access_times_changed),
-        Err((Halt::Stop(interruption), access_times_changed)) => (Some(interruption), access_times_changed),
-        Err((Halt::Package(error), _)) => {
+    let halted = match outcome {
+        Ok(()) => None,
+        Err(Halt::Stop(interruption)) => Some(interruption),
+        Err(Halt::Package(error)) => {
             return Err(interrupted(session.package, error, &request.destination, &name));
         }
     };
     collection.interruptions.extend(halted);
     progress.artifact("sealing");
 
-    let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session, access_times_changed));
+    let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session));
     let ended = looked_again.and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
     if let Err(Halt::Package(error)) = ended {
         return Err(interrupted(session.package, error, &request.destination, &name));
     }
     collection.clock.end = clock::reading();
     collection.counts = session.package.counts().to_vec();
-    collection.footprint = footprint(&session, access_times_changed);
+    collection.footprint = footprint(&session);
     let (payload_bytes, exceptions) = (session.package.totals().bytes, session.exceptions);
     let advice = |error| CollectError::Interrupted { error, advice: advice(&request.destination, &name) };
     let tagged = session.package.finish(&collection, keys.timestamp_authorities()).map_err(advice)?;
@@ -145,25 +147,19 @@ pub fn collect(
     Ok(Summary::new(&collection, sealed, payload_bytes, exceptions))
 }
 
-/// Live state first, then files; the number of access times that could not be left alone comes with either end.
-fn capture(session: &mut Session<'_>, request: &Request) -> Result<u64, (Halt, u64)> {
-    let first = |halt| (halt, 0);
-    session.package.log(Action::Start, None, None, "ok").map_err(|error| first(error.into()))?;
+/// Live state first, then files.
+fn capture(session: &mut Session<'_>, request: &Request) -> Result<(), Halt> {
+    session.package.log(Action::Start, None, None, "ok")?;
     for table in &request.tables {
-        live::capture(session, table).map_err(first)?;
+        live::capture(session, table)?;
     }
     if !request.definitions.is_empty() {
-        live::write_definitions(session, &request.definitions).map_err(first)?;
+        live::write_definitions(session, &request.definitions)?;
     }
     let by_user = request.definitions.iter().any(Definition::names_users);
-    let users = if by_user { users_with_homes(session).map_err(first)? } else { Vec::new() };
+    let users = if by_user { users_with_homes(session)? } else { Vec::new() };
     let mut search = FileSearch::new(session, users);
-    for definition in &request.definitions {
-        if let Err(halt) = search.collect(definition) {
-            return Err((halt, search.access_times_changed()));
-        }
-    }
-    Ok(search.access_times_changed())
+    request.definitions.iter().try_for_each(|definition| search.collect(definition))
 }
 
 /// Users whose home folders exist: those of /etc/passwd, root whatever that file says, and one for each folder below
@@ -316,6 +312,7 @@ fn open_session<'p>(
         },
         space,
         output_folder,
+        access_times_changed: 0,
         visits: 0,
         exceptions: Vec::new(),
     })
@@ -362,7 +359,7 @@ fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
     }
 }
 
-fn footprint(session: &Session<'_>, access_times_changed: u64) -> Footprint {
+fn footprint(session: &Session<'_>) -> Footprint {
     use std::sync::atomic::Ordering::Relaxed;
     let own = session.package.own();
     let paths = own.package.iter().chain([&own.journal]);
@@ -374,7 +371,7 @@ fn footprint(session: &Session<'_>, access_times_changed: u64) -> Footprint {
         bytes_written: meter.package.load(Relaxed) + meter.journal.load(Relaxed),
         cpu_ms: clock::cpu_ms(),
         peak_memory_bytes: host::peak_memory(),
-        access_times_changed,
+        access_times_changed: session.access_times_changed,
     }
 }
 

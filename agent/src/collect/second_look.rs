@@ -52,12 +52,12 @@ impl FirstLook {
     }
 
     /// Looks again, and records what differs as a table of the package.
-    pub(super) fn compare(&self, session: &mut Session<'_>, access_times_changed: u64) -> Result<(), Halt> {
-        let rows = self.changes(session, access_times_changed);
+    pub(super) fn compare(&self, session: &mut Session<'_>) -> Result<(), Halt> {
+        let rows = self.changes(session);
         live::write_rows(session, NAME, rows)
     }
 
-    fn changes(&self, session: &Session<'_>, access_times_changed: u64) -> Vec<ChangeRow> {
+    fn changes(&self, session: &Session<'_>) -> Vec<ChangeRow> {
         let mut rows = Vec::new();
         let now = clock::reading();
         let boot = boot_id();
@@ -85,7 +85,7 @@ impl FirstLook {
                 rows.push(ChangeRow::of_process("process_ended", *pid, seen, "not there any more"));
             }
         }
-        rows.push(ChangeRow::of_host("own_footprint", own_footprint(session, access_times_changed)));
+        rows.push(ChangeRow::of_host("own_footprint", own_footprint(session)));
         rows
     }
 }
@@ -101,8 +101,8 @@ impl ChangeRow {
     }
 }
 
-fn own_footprint(session: &Session<'_>, access_times_changed: u64) -> String {
-    let footprint = super::footprint(session, access_times_changed);
+fn own_footprint(session: &Session<'_>) -> String {
+    let footprint = super::footprint(session);
     format!(
         "this program, process {}: {} files created, {} bytes written until now, {} ms of processor time, {} bytes of memory at most, {} access times changed",
         std::process::id(),

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use holdfast_schemas::item::{FileMetadata, ItemKind, Xattr};
 use holdfast_schemas::text::Base64Bytes;
@@ -123,6 +123,22 @@ pub struct Listing {
     /// Whether the kernel leaves the folder's access time alone.
     pub atime_preserved: bool,
     ended: bool,
+}
+
+/// Opens a regular file anew that is open only as a place (`O_PATH`): for reading, with a position of its own.
+pub(super) fn reopened(place: &OwnedFd) -> io::Result<(OpenFile, Looked)> {
+    let looked = look_at(place.as_fd(), c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC)?;
+    if looked.kind != ItemKind::File {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let (fd, atime_preserved) = match rustix::fs::openat(CWD, &path, flags | OFlags::NOATIME, Mode::empty()) {
+        Ok(fd) => (fd, true),
+        Err(Errno::PERM) => (rustix::fs::openat(CWD, &path, flags, Mode::empty())?, false),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((OpenFile { file: File::from(fd), atime_preserved }, looked))
 }
 
 impl Listing {

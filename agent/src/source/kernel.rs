@@ -18,6 +18,7 @@ pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use namespace::{NamespacePlace, within_network_namespace};
 pub use watchdog::Watchdog;
 
+use super::folder::{Looked, OpenFile, reopened};
 use super::lines::each_line;
 
 /// The most that [`kernel_text`] reads, in bytes; a longer text is an error, never a silent cut.
@@ -216,6 +217,18 @@ impl KernelFolder {
         let length = rustix::fs::getxattr(opened, "system.sockprotoname", &mut name)?;
         name.truncate(length);
         Ok(name)
+    }
+}
+
+impl KernelFolder {
+    /// Opens the regular file that the link `name`, such as `exe` or `fd/7`, leads to, deleted or not. The holder's own
+    /// position in it does not move.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where it is no regular file, which is then not opened; whatever the operating system answers.
+    pub fn open_target(&self, name: &str) -> io::Result<(OpenFile, Looked)> {
+        reopened(&rustix::fs::openat(&self.folder, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns where other file systems are mounted, by the kernel's own list, so that a mount can be judged before anything in
 //! it is touched; refuses to ask the file systems themselves, since a dead one would never answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Root;
 
@@ -20,6 +20,7 @@ pub enum Obstacle {
 #[derive(Debug, Default)]
 pub struct Mounts {
     below: HashMap<Vec<u8>, Vec<(Vec<u8>, Obstacle)>>,
+    remote_devices: HashSet<(u32, u32)>,
 }
 
 /// The most that is read of the kernel's list, in bytes.
@@ -38,8 +39,11 @@ impl Mounts {
         let mut mounts = Self::default();
         for line in list.split(|byte| *byte == b'\n') {
             let mut fields = line.split(|byte| *byte == b' ');
-            let Some(point) = fields.nth(4) else { continue };
+            let (Some(device), Some(point)) = (fields.nth(2), fields.nth(1)) else { continue };
             let Some(kind) = fields.skip_while(|field| *field != b"-").nth(1) else { continue };
+            if Obstacle::of(kind) == Some(Obstacle::Remote) {
+                mounts.remote_devices.extend(device_number(device));
+            }
             let point = unescaped(point);
             let Some(path) = point.strip_prefix(prefix).filter(|path| path.starts_with(b"/")) else {
                 continue;
@@ -63,6 +67,16 @@ impl Mounts {
         let entries = self.below.get(folder)?;
         entries.iter().find(|(known, _)| known == name).map(|(_, obstacle)| *obstacle)
     }
+
+    /// Whether a server or a program has to answer for files of this device, `major` and `minor`.
+    pub fn is_remote(&self, device: (u32, u32)) -> bool {
+        self.remote_devices.contains(&device)
+    }
+}
+
+fn device_number(field: &[u8]) -> Option<(u32, u32)> {
+    let (major, minor) = std::str::from_utf8(field).ok()?.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 impl Obstacle {
@@ -166,6 +180,7 @@ mod tests {
         assert_eq!(mounts.obstacle(b"", b"net"), Some(Obstacle::Automount));
         assert_eq!(mounts.obstacle(b"", b"srv"), None, "what is mounted last lies on top");
         assert_eq!(mounts.obstacle(b"", b"etc"), None);
+        assert!(mounts.is_remote((0, 23)) && !mounts.is_remote((8, 1)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Owns the live-state tables and the seam between them and the collection; refuses to run any program.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use holdfast_schemas::item::Outcome;
 use serde::{Deserialize, Serialize};
 
-use crate::source::Root;
+use crate::source::{Looked, OpenFile, Root};
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -79,13 +79,31 @@ pub enum Sensitivity {
     Personal,
 }
 
-/// Kernel text kept beside the table that was derived from it, as `data/raw/<path>`.
-pub struct RawText {
-    /// The absolute path it was read from.
-    pub path: String,
-    /// Exactly the bytes the kernel gave.
-    pub bytes: Vec<u8>,
+/// Something kept beside the table that names it, as `data/raw/<path>`.
+pub struct Kept {
+    /// The absolute path it was read from, raw bytes.
+    pub path: Vec<u8>,
+    /// What is kept.
+    pub content: KeptContent,
 }
+
+/// What is kept beside a table; all but texts is read after the table's last row, straight into the package.
+pub enum KeptContent {
+    /// Exactly the bytes the kernel gave.
+    Text(Vec<u8>),
+    /// A regular file, such as a deleted one that a process still holds.
+    File(Opening<(OpenFile, Looked)>),
+    /// Bytes as they come, such as a process's memory.
+    Stream {
+        /// Gives the bytes.
+        open: Opening<Box<dyn Read + Send>>,
+        /// The most that is taken, in bytes.
+        most: u64,
+    },
+}
+
+/// Opens something when its turn comes.
+pub type Opening<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
 
 /// Something a table could not look at: not a row, not an error, but an exception to be counted and named.
 pub struct Gap {
@@ -103,7 +121,7 @@ pub struct TableCapture<'a> {
     root: &'a Root,
     ended: &'a dyn Fn() -> bool,
     rows: u64,
-    raw: Vec<RawText>,
+    kept: Vec<Kept>,
     gaps: Vec<Gap>,
     gap_count: u64,
 }
@@ -114,7 +132,7 @@ const NAMED_GAPS: usize = 1_000;
 impl<'a> TableCapture<'a> {
     /// A capture of the host below `root`, whose rows are written to `out` as JSON lines, until `ended` says so.
     pub fn new(out: &'a mut dyn Write, root: &'a Root, ended: &'a dyn Fn() -> bool) -> Self {
-        Self { out, root, ended, rows: 0, raw: Vec::new(), gaps: Vec::new(), gap_count: 0 }
+        Self { out, root, ended, rows: 0, kept: Vec::new(), gaps: Vec::new(), gap_count: 0 }
     }
 
     /// The root of the examined host, through which files are read.
@@ -164,8 +182,19 @@ impl<'a> TableCapture<'a> {
     /// Reads kernel text from `path`, keeps its bytes for `data/raw` and returns them for parsing.
     pub fn keep_raw(&mut self, path: &str) -> io::Result<Vec<u8>> {
         let bytes = crate::source::kernel_text(path)?;
-        self.raw.push(RawText { path: path.to_owned(), bytes: bytes.clone() });
+        let content = KeptContent::Text(bytes.clone());
+        self.kept.push(Kept { path: path.as_bytes().to_vec(), content });
         Ok(bytes)
+    }
+
+    /// Keeps a regular file beside the table, under the path it was opened by.
+    pub fn keep_file(&mut self, path: Vec<u8>, open: Opening<(OpenFile, Looked)>) {
+        self.kept.push(Kept { path, content: KeptContent::File(open) });
+    }
+
+    /// Keeps bytes as they come beside the table, at most `most` of them.
+    pub fn keep_stream(&mut self, path: Vec<u8>, most: u64, open: Opening<Box<dyn Read + Send>>) {
+        self.kept.push(Kept { path, content: KeptContent::Stream { open, most } });
     }
 
     /// Records that `subject` could not be looked at.
@@ -179,7 +208,7 @@ impl<'a> TableCapture<'a> {
 
     /// Ends the capture: rows written, raw texts kept, gaps named and the number of gaps in all.
     pub fn finish(self) -> Captured {
-        Captured { rows: self.rows, raw: self.raw, gaps: self.gaps, gap_count: self.gap_count }
+        Captured { rows: self.rows, kept: self.kept, gaps: self.gaps, gap_count: self.gap_count }
     }
 }
 
@@ -187,8 +216,8 @@ impl<'a> TableCapture<'a> {
 pub struct Captured {
     /// Rows written.
     pub rows: u64,
-    /// Kernel texts to be kept beside the table.
-    pub raw: Vec<RawText>,
+    /// What is to be kept beside the table.
+    pub kept: Vec<Kept>,
     /// The first gaps, by name.
     pub gaps: Vec<Gap>,
     /// All gaps, named or not.

@@ -29,6 +29,7 @@
 
 pub mod clock;
 mod crontab;
+mod deleted_files;
 mod etc_hosts;
 mod files;
 mod hidden_processes;
@@ -90,6 +91,7 @@ const TABLES: &[Table] = &[
     nftables::TABLE,
     iptables::TABLE,
     processes::TABLE,
+    deleted_files::TABLE,
     modules::TABLE,
     mounts::TABLE,
     open_files::TABLE,
