@@ -1,6 +1,7 @@
 //! Owns the proofs that the tables read from files tell of a root what is planted in it; refuses to plant outside of it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "these tests ask the stock tools for a second opinion")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -418,6 +419,31 @@ fn units_are_found_in_every_path_with_what_changes_and_enables_them() {
         &[("id", "a.timer"), ("unit", "a.service"), ("on_calendar", "daily"), ("on_other", "OnBootSec=5")],
     );
     assert!(timer["last_trigger"].as_i64().unwrap() > 1_700_000_000);
+}
+
+#[test]
+fn units_of_this_host_have_the_state_that_systemctl_reads_from_files() {
+    let arguments = ["--root=/", "list-unit-files", "--no-legend", "--no-pager"].map(OsStr::new);
+    let listed = String::from_utf8(output("systemctl", &arguments)).unwrap();
+    let rows = live("systemd_units");
+    let mut compared = 0;
+    let mut others = Vec::new();
+    for line in listed.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(id), Some(state)) = (words.next(), words.next()) else { continue };
+        let found =
+            rows.iter().find(|row| row["id"] == id && row["scope"] == "system" && row["overridden"] == false);
+        let found = found.unwrap_or_else(|| panic!("{id} is not found"));
+        // What `Also=` of another unit makes of one is beyond the unit's own file.
+        if state != "indirect" {
+            compared += 1;
+            if found["unit_file_state"] != state {
+                others.push(format!("{id} is {state}: {found}"));
+            }
+        }
+    }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+    assert!(compared > 50, "{compared}");
 }
 
 #[test]
