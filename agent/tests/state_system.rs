@@ -587,6 +587,58 @@ fn histories_of_every_home_are_read_where_they_are_asked_for() {
     assert_eq!(raw(&rows[1], "command_raw"), b"echo \xff");
 }
 
+#[test]
+fn nothing_that_is_planted_waits_overflows_or_hides_what_could_not_be_read() {
+    let planted = Planted::new();
+    planted.file("/etc/passwd", PASSWD);
+    let fifos = [
+        ("authorized_keys", "/root/.ssh/authorized_keys"),
+        ("known_hosts", "/root/.ssh/known_hosts"),
+        ("sudoers", "/etc/sudoers"),
+        ("last", "/var/log/wtmp"),
+        ("lastlog", "/var/log/lastlog"),
+        ("systemd_units", "/etc/systemd/system/x.service"),
+        ("startup_items", "/etc/ld.so.preload"),
+        ("etc_hosts", "/etc/hosts"),
+        ("dns_resolvers", "/etc/resolv.conf"),
+        ("os_version", "/etc/os-release"),
+        ("shell_history", "/root/.bash_history"),
+    ];
+    for (_, path) in fifos {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, planted.at(path), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    planted.link("/etc/crontab", "/etc/crontab");
+    File::create(planted.at("/etc/shadow")).unwrap().set_len(1 << 40).unwrap();
+    File::create(planted.at("/etc/group")).unwrap().set_len(1 << 40).unwrap();
+    File::create(planted.at("/var/lib/lastlog/lastlog2.db")).unwrap();
+    let also = [
+        ("shadow", "/etc/shadow"),
+        ("crontab", "/etc/crontab"),
+        ("user_groups", "/etc/group"),
+        ("lastlog", "/var/lib/lastlog/lastlog2.db"),
+    ];
+    for (name, path) in fifos.into_iter().chain(also) {
+        let began = std::time::Instant::now();
+        let (_, captured) = planted.capture(name);
+        assert!(captured.gaps.iter().any(|gap| gap.subject == path), "{name}: {path} is no gap");
+        assert!(began.elapsed().as_secs() < 5, "{name} waits");
+    }
+}
+
+#[test]
+fn a_wiped_terabyte_of_logins_is_one_row() {
+    let planted = Planted::new();
+    let file = File::create(planted.at("/var/log/wtmp")).unwrap();
+    let records = (1u64 << 40) / 384;
+    file.write_all_at(&login(7, b"last", b"pts/1", b"", 1_700_000_000), (records - 1) * 384).unwrap();
+    let (rows, captured) = planted.capture("last");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["zeroed"], (1 << 20) - 1);
+    assert_eq!((rows[1]["username"].as_str(), rows[1]["record"].as_u64()), (Some("last"), Some(records - 1)));
+    assert!(captured.gaps[0].reason.contains("oldest"), "{}", captured.gaps[0].reason);
+}
+
 /// Names of the tables that these tests prove.
 const PROVED: [&str; 19] = [
     "users",
