@@ -572,6 +572,16 @@ fn names_resolvers_and_version_are_those_of_the_root() {
 }
 
 #[test]
+fn version_of_this_host_is_what_uname_and_os_release_say() {
+    let rows = live("os_version");
+    let machine = String::from_utf8(output("uname", &["-m".as_ref()])).unwrap();
+    assert_eq!(rows[0]["arch"], machine.trim());
+    let release = fs::read_to_string("/etc/os-release").unwrap();
+    let id = release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap();
+    assert_eq!(rows[0]["platform"], id.trim_matches('"'));
+}
+
+#[test]
 fn histories_of_every_home_are_read_where_they_are_asked_for() {
     assert_eq!(table("shell_history").sensitivity, Sensitivity::Personal);
     let planted = Planted::new();
