@@ -1,6 +1,7 @@
 //! Owns the proofs that the tables read from files tell of a root what is planted in it; refuses to plant outside of it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "these tests ask the stock tools for a second opinion")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -421,6 +422,31 @@ fn units_are_found_in_every_path_with_what_changes_and_enables_them() {
 }
 
 #[test]
+fn units_of_this_host_have_the_state_that_systemctl_reads_from_files() {
+    let arguments = ["--root=/", "list-unit-files", "--no-legend", "--no-pager"].map(OsStr::new);
+    let listed = String::from_utf8(output("systemctl", &arguments)).unwrap();
+    let rows = live("systemd_units");
+    let mut compared = 0;
+    let mut others = Vec::new();
+    for line in listed.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(id), Some(state)) = (words.next(), words.next()) else { continue };
+        let found =
+            rows.iter().find(|row| row["id"] == id && row["scope"] == "system" && row["overridden"] == false);
+        let found = found.unwrap_or_else(|| panic!("{id} is not found"));
+        // What `Also=` of another unit makes of one is beyond the unit's own file.
+        if state != "indirect" {
+            compared += 1;
+            if found["unit_file_state"] != state {
+                others.push(format!("{id} is {state}: {found}"));
+            }
+        }
+    }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+    assert!(compared > 50, "{compared}");
+}
+
+#[test]
 fn jobs_of_cron_and_at_are_found_in_every_spool() {
     let planted = Planted::new();
     planted
@@ -546,6 +572,16 @@ fn names_resolvers_and_version_are_those_of_the_root() {
 }
 
 #[test]
+fn version_of_this_host_is_what_uname_and_os_release_say() {
+    let rows = live("os_version");
+    let machine = String::from_utf8(output("uname", &["-m".as_ref()])).unwrap();
+    assert_eq!(rows[0]["arch"], machine.trim());
+    let release = fs::read_to_string("/etc/os-release").unwrap();
+    let id = release.lines().find_map(|line| line.strip_prefix("ID=")).unwrap();
+    assert_eq!(rows[0]["platform"], id.trim_matches('"'));
+}
+
+#[test]
 fn histories_of_every_home_are_read_where_they_are_asked_for() {
     assert_eq!(table("shell_history").sensitivity, Sensitivity::Personal);
     let planted = Planted::new();
@@ -559,6 +595,58 @@ fn histories_of_every_home_are_read_where_they_are_asked_for() {
     assert_eq!(found, [Some(1_700_000_000), Some(1_700_000_001), Some(1_700_000_002)]);
     assert_eq!(row(&rows, &[("command", "curl 192.0.2.9")])["uid"], 0);
     assert_eq!(raw(&rows[1], "command_raw"), b"echo \xff");
+}
+
+#[test]
+fn nothing_that_is_planted_waits_overflows_or_hides_what_could_not_be_read() {
+    let planted = Planted::new();
+    planted.file("/etc/passwd", PASSWD);
+    let fifos = [
+        ("authorized_keys", "/root/.ssh/authorized_keys"),
+        ("known_hosts", "/root/.ssh/known_hosts"),
+        ("sudoers", "/etc/sudoers"),
+        ("last", "/var/log/wtmp"),
+        ("lastlog", "/var/log/lastlog"),
+        ("systemd_units", "/etc/systemd/system/x.service"),
+        ("startup_items", "/etc/ld.so.preload"),
+        ("etc_hosts", "/etc/hosts"),
+        ("dns_resolvers", "/etc/resolv.conf"),
+        ("os_version", "/etc/os-release"),
+        ("shell_history", "/root/.bash_history"),
+    ];
+    for (_, path) in fifos {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, planted.at(path), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    planted.link("/etc/crontab", "/etc/crontab");
+    File::create(planted.at("/etc/shadow")).unwrap().set_len(1 << 40).unwrap();
+    File::create(planted.at("/etc/group")).unwrap().set_len(1 << 40).unwrap();
+    File::create(planted.at("/var/lib/lastlog/lastlog2.db")).unwrap();
+    let also = [
+        ("shadow", "/etc/shadow"),
+        ("crontab", "/etc/crontab"),
+        ("user_groups", "/etc/group"),
+        ("lastlog", "/var/lib/lastlog/lastlog2.db"),
+    ];
+    for (name, path) in fifos.into_iter().chain(also) {
+        let began = std::time::Instant::now();
+        let (_, captured) = planted.capture(name);
+        assert!(captured.gaps.iter().any(|gap| gap.subject == path), "{name}: {path} is no gap");
+        assert!(began.elapsed().as_secs() < 5, "{name} waits");
+    }
+}
+
+#[test]
+fn a_wiped_terabyte_of_logins_is_one_row() {
+    let planted = Planted::new();
+    let file = File::create(planted.at("/var/log/wtmp")).unwrap();
+    let records = (1u64 << 40) / 384;
+    file.write_all_at(&login(7, b"last", b"pts/1", b"", 1_700_000_000), (records - 1) * 384).unwrap();
+    let (rows, captured) = planted.capture("last");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["zeroed"], (1 << 20) - 1);
+    assert_eq!((rows[1]["username"].as_str(), rows[1]["record"].as_u64()), (Some("last"), Some(records - 1)));
+    assert!(captured.gaps[0].reason.contains("oldest"), "{}", captured.gaps[0].reason);
 }
 
 /// Names of the tables that these tests prove.

@@ -166,6 +166,11 @@ impl Listing {
 }
 
 impl OpenFile {
+    /// Whether the kernel makes the file up as it is read, as [`kernel_made`] says of folders.
+    pub fn kernel_made(&self) -> bool {
+        file_system(&self.file).is_some_and(is_made_up)
+    }
+
     /// Looks at the open file, as it is now.
     pub fn look(&self) -> io::Result<Looked> {
         Ok(look_at(self.file.as_fd(), c"", AtFlags::EMPTY_PATH)?)
@@ -371,6 +376,10 @@ impl FileIdentity {
 /// Whether a folder belongs to a file system that the kernel makes up as it is read: /proc, /sys and their kind,
 /// where files can be endless, block, or act when read.
 pub fn kernel_made(folder: &Folder) -> bool {
+    file_system(&folder.fd).is_some_and(is_made_up)
+}
+
+fn is_made_up(magic: u32) -> bool {
     const MADE_UP: [u32; 14] = [
         0x9fa0,      // proc
         0x6265_6572, // sysfs
@@ -387,7 +396,7 @@ pub fn kernel_made(folder: &Folder) -> bool {
         0x1980_0202, // mqueue
         0xf97c_ff8c, // selinux
     ];
-    file_system(folder).is_some_and(|magic| MADE_UP.contains(&magic))
+    MADE_UP.contains(&magic)
 }
 
 /// Whether a folder belongs to a network file system, where a dead server blocks its reader.
@@ -401,11 +410,11 @@ pub fn remote(folder: &Folder) -> bool {
         0x00c3_6400, // ceph
         0x5346_414f, // afs
     ];
-    file_system(folder).is_some_and(|magic| REMOTE.contains(&magic))
+    file_system(&folder.fd).is_some_and(|magic| REMOTE.contains(&magic))
 }
 
-fn file_system(folder: &Folder) -> Option<u32> {
-    let magic = rustix::fs::fstatfs(&folder.fd).ok()?.f_type;
+fn file_system(open: &impl AsFd) -> Option<u32> {
+    let magic = rustix::fs::fstatfs(open).ok()?.f_type;
     // The type's width and sign differ between systems; the magic numbers have 32 bits.
     u32::try_from(i128::from(magic) & 0xffff_ffff).ok()
 }

@@ -222,4 +222,17 @@ mod tests {
         assert_eq!(root.names("/").unwrap(), [&b"abs"[..], b"etc", b"out", b"up"]);
         assert_eq!(root.text("/etc/real", 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
+
+    #[test]
+    fn lines_are_handed_on_and_those_too_long_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), [&b"a\n"[..], &[b'x'; 70_000], b"\nb"].concat()).unwrap();
+        let root = Root::mounted(folder.path()).unwrap().again().unwrap();
+        let mut found = Vec::new();
+        let too_long = root.lines("/file", &mut |line| {
+            found.push(line.to_vec());
+            Ok(())
+        });
+        assert_eq!((too_long.unwrap(), found), (1, vec![b"a".to_vec(), b"b".to_vec()]));
+    }
 }

@@ -50,7 +50,8 @@ impl Files {
         Ok(Self { root: Arc::new(capture.root().again()?), watchdog: Watchdog::default() })
     }
 
-    /// The whole file at `path`, at most `cap` bytes.
+    /// The whole file at `path`, at most `cap` bytes; none that the kernel makes up, which a link in a home may point at:
+    /// such a file can change as it is read, or say what was not asked for.
     pub(super) fn text(
         &mut self,
         capture: &mut TableCapture<'_>,
@@ -58,7 +59,15 @@ impl Files {
         cap: usize,
     ) -> Option<Vec<u8>> {
         let asked = path.to_vec();
-        self.within(capture, path, move |root| root.text(&asked, cap))
+        self.within(capture, path, move |root| {
+            if !asked.starts_with(b"/sys/") && root.open_file(&asked)?.kernel_made() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "leads to a file of the kernel, not read",
+                ));
+            }
+            root.text(&asked, cap)
+        })
     }
 
     /// Where the link at `path` points.
@@ -217,6 +226,20 @@ mod tests {
         );
         let found: Vec<_> = homes.iter().map(|home| (home.uid, home.path.as_slice())).collect();
         assert_eq!(found, [(0, &b"/root"[..]), (7, b"/h/\xff")]);
+    }
+
+    #[test]
+    fn link_to_a_file_of_the_kernel_is_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("history");
+        std::os::unix::fs::symlink("/proc/self/environ", &link).unwrap();
+        let root = Root::live().unwrap();
+        let mut out = Vec::new();
+        let mut capture = TableCapture::new(&mut out, &root, &|| false);
+        let path = link.to_str().unwrap().as_bytes().to_vec();
+        assert_eq!(Files::of(&capture).unwrap().text(&mut capture, &path, 1 << 20), None);
+        let captured = capture.finish();
+        assert_eq!(captured.gaps[0].reason, "leads to a file of the kernel, not read");
     }
 
     #[test]

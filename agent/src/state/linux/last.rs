@@ -78,7 +78,19 @@ fn capture_logins(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for entry in all {
         capture_file(capture, &entry)?;
     }
+    name_databases(capture, &mut files, &["/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db"]);
     Ok(())
+}
+
+/// Names the databases that newer systems keep in place of these files, and that are not read.
+pub(super) fn name_databases(capture: &mut TableCapture<'_>, files: &mut Files, paths: &[&str]) {
+    for path in paths {
+        if files.entry(capture, path.as_bytes()).is_some() {
+            let reason =
+                io::Error::new(io::ErrorKind::Unsupported, "an SQLite database, copied as a file only");
+            capture.gap(*path, &reason);
+        }
+    }
 }
 
 /// `wtmp`, `btmp` and their rotated forms: `.1`, `-20260101`, and those compressed.

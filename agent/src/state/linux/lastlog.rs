@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use rustix::io::Errno;
 
 use super::files::{Files, SMALL, is_absent, lines};
+use super::last::name_databases;
 use super::netlink::{read_u32, read_u64, until_nul};
 use super::row::row;
 use super::text::{Twin, number, text};
@@ -46,6 +47,8 @@ row! {
 }
 
 fn capture_lastlog(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
+    name_databases(capture, &mut files, &["/var/lib/lastlog/lastlog2.db"]);
     let file = match capture.root().open_file(PATH) {
         Ok(open) => open.file,
         Err(reason) if is_absent(&reason) => return Ok(()),
@@ -54,7 +57,7 @@ fn capture_lastlog(capture: &mut TableCapture<'_>) -> io::Result<()> {
             return Ok(());
         }
     };
-    let passwd = Files::of(capture)?.text(capture, b"/etc/passwd", SMALL).unwrap_or_default();
+    let passwd = files.text(capture, b"/etc/passwd", SMALL).unwrap_or_default();
     let names = names(&passwd);
     match capture_records(capture, &file, &names) {
         Err(reason) if reason.kind() == io::ErrorKind::Interrupted => Err(reason),

@@ -1,6 +1,6 @@
 //! Owns the table of the operating system's name and version; refuses to guess one from anything but its own files.
 
-use std::io;
+use std::io::{self, Read};
 
 use super::files::{Files, SMALL, lines};
 use super::row::row;
@@ -18,6 +18,7 @@ pub(super) const TABLE: Table = Table {
         "/etc/hostname",
         "/etc/timezone",
         "/etc/localtime",
+        "/bin/sh",
     ],
     group: Group::Kernel,
     reads: Reads::Files,
@@ -46,6 +47,8 @@ row! {
         platform_like: Option<Twin>,
         /// osquery: Code name; null where not said.
         codename: Option<Twin>,
+        /// osquery: Architecture of the host's programs, by the header of `/bin/sh`; null where that cannot be told.
+        arch: Option<&'static str>,
         /// Derived: Name and version for people; null where not said.
         pretty_name: Option<Twin>,
         /// Derived: `/etc/machine-id`; null where there is none.
@@ -76,6 +79,12 @@ fn capture_version(capture: &mut TableCapture<'_>) -> io::Result<()> {
         .filter(|entry| entry.kind == holdfast_schemas::item::ItemKind::Symlink);
     let linked = linked.and_then(|entry| files.link(capture, &entry.path));
     let time_zone = linked.as_deref().and_then(zone_of).map(text).or(time_zone);
+    let header = files.within(capture, b"/bin/sh", |root| {
+        let mut header = Vec::with_capacity(20);
+        root.open_file("/bin/sh")?.file.take(20).read_to_end(&mut header)?;
+        Ok(header)
+    });
+    let arch = header.as_deref().and_then(arch_of);
     if found.is_none() && machine_id.is_none() && hostname.is_none() {
         return Ok(());
     }
@@ -94,11 +103,32 @@ fn capture_version(capture: &mut TableCapture<'_>) -> io::Result<()> {
         platform: text(&value("ID").unwrap_or_default()),
         platform_like: value("ID_LIKE").map(|value| text(&value)),
         codename: value("VERSION_CODENAME").map(|value| text(&value)),
+        arch,
         pretty_name: value("PRETTY_NAME").map(|value| text(&value)),
         machine_id,
         hostname,
         time_zone,
         source_file,
+    })
+}
+
+/// The architecture in an ELF header, as uname(1) calls it.
+fn arch_of(header: &[u8]) -> Option<&'static str> {
+    let big_endian = *header.strip_prefix(b"\x7fELF")?.get(1)? == 2;
+    let machine = *header.get(18..)?.first_chunk::<2>()?;
+    let machine = if big_endian { u16::from_be_bytes(machine) } else { u16::from_le_bytes(machine) };
+    Some(match machine {
+        3 => "i386",
+        20 => "ppc",
+        21 if big_endian => "ppc64",
+        21 => "ppc64le",
+        22 => "s390x",
+        40 => "arm",
+        62 => "x86_64",
+        183 => "aarch64",
+        243 => "riscv64",
+        258 => "loongarch64",
+        _ => return None,
     })
 }
 
@@ -139,6 +169,10 @@ mod tests {
         assert_eq!(value_of(file, b"ID").unwrap(), b"d\\x");
         assert_eq!(value_of(file, b"X").unwrap(), b"\"");
         assert_eq!(value_of(b"\xff\0", b"ID"), None);
+        assert_eq!(arch_of(b"\x7fELF\x02\x01\0\0\0\0\0\0\0\0\0\0\x03\0\xb7\0"), Some("aarch64"));
+        for garbage in [&b""[..], b"#!/bin/sh and more text", b"\x7fELF", b"\x7fELF\x02\x01"] {
+            assert_eq!(arch_of(garbage), None);
+        }
         assert_eq!(zone_of(b"../usr/share/zoneinfo/Europe/Vienna"), Some(&b"Europe/Vienna"[..]));
     }
 }

@@ -35,7 +35,7 @@ const fn place(mechanism: &'static str, path: &'static str, form: Form) -> Place
 
 const UDEV: Form = LinesWith(&["RUN", "PROGRAM", "IMPORT{program}", "SYSTEMD_WANTS"]);
 const APT: Form =
-    LinesWith(&["Invoke", "Pre-Install-Pkgs", "-Options", "ProxyAutoDetect", "Proxy-Auto-Detect"]);
+    LinesWith(&["Invoke", "Pre-Install-Pkgs", "Options", "ProxyAutoDetect", "Proxy-Auto-Detect"]);
 const MODPROBE: Form = LinesWith(&["install", "remove", "options", "softdep", "alias", "blacklist"]);
 const UPSTART: Form = LinesWith(&["exec", "script", "start on"]);
 

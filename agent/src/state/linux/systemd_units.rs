@@ -20,7 +20,7 @@ pub(super) const UNITS: Table = Table {
         "~/.config/systemd/user/*",
         "~/.local/share/systemd/user/*",
         "/run/user/*/systemd/*",
-        "/sys/fs/cgroup/system.slice/*/cgroup.procs",
+        "/sys/fs/cgroup/system.slice/*",
     ],
     group: Group::Services,
     reads: Reads::Files,
@@ -68,7 +68,7 @@ row! {
         user: Option<Twin>,
         /// osquery: File that the unit file was generated from; null where not said.
         source_path: Option<Twin>,
-        /// osquery: enabled, disabled, static, masked, linked, alias, generated, transient, or drop-in where it has no
+        /// osquery: enabled, enabled-runtime, disabled, static, masked, linked, alias, generated, transient, or drop-in where it has no
         /// file of its own; by the files.
         unit_file_state: &'static str,
         /// Derived: system or user.
@@ -151,10 +151,13 @@ fn has_processes(capture: &mut TableCapture<'_>, files: &mut Files, id: &[u8]) -
     if !capture.root().is_live() {
         return false;
     }
-    [&b"/sys/fs/cgroup/system.slice/"[..], b"/sys/fs/cgroup/systemd/system.slice/"].iter().any(|slice| {
-        let path = [slice, id, b"/cgroup.procs"].concat();
-        files.text(capture, &path, 1 << 20).is_some_and(|processes| !processes.is_empty())
-    })
+    let mut read = |slice: &[u8], file: &[u8]| {
+        files.text(capture, &[b"/sys/fs/cgroup/", slice, b"system.slice/", id, file].concat(), 1 << 20)
+    };
+    // The second version counts the groups below too.
+    let populated = read(b"", b"/cgroup.events");
+    populated.is_some_and(|events| events.windows(11).any(|window| window == b"populated 1"))
+        || read(b"systemd/", b"/cgroup.procs").is_some_and(|processes| !processes.is_empty())
 }
 
 fn unit_row(unit: &Unit, scope: Scope, running: bool) -> UnitRow {

@@ -150,29 +150,27 @@ impl Found {
             self.drop_ins.entry(unit.to_vec()).or_default().extend(drop_ins);
         } else if pulls && entry.kind == ItemKind::Directory {
             for link in files.entries(capture, &entry.path) {
-                self.enable(capture, files, link);
+                self.enable(capture, files, link, true);
             }
         } else if KINDS.iter().any(|kind| name.ends_with(kind)) {
             if entry.kind == ItemKind::Symlink {
-                self.enable(capture, files, entry.clone());
+                self.enable(capture, files, entry.clone(), false);
             }
             self.fragments.push(entry);
         }
     }
 
-    /// Notes that `link` pulls in what it names and what it points at.
-    fn enable(&mut self, capture: &mut TableCapture<'_>, files: &mut Files, link: Entry) {
+    /// Notes what `link` points at as another name of it, and what it names where it lies in a folder that pulls units in.
+    fn enable(&mut self, capture: &mut TableCapture<'_>, files: &mut Files, link: Entry, pulls: bool) {
         if link.kind == ItemKind::Symlink
             && let Some(target) = files.link(capture, &link.path)
         {
-            let target = split(&target).map_or(target.clone(), |(_, name)| name.to_vec());
+            let target = last_name(&target).to_vec();
             if target != link.name && target != b"null" {
                 self.enabled_by.entry(target).or_default().insert(link.path.clone());
             }
         }
-        if split(&link.path)
-            .is_some_and(|(folder, _)| !folder.ends_with(b"system") && !folder.ends_with(b"user"))
-        {
+        if pulls {
             self.enabled_by.entry(link.name).or_default().insert(link.path);
         }
     }
@@ -186,11 +184,11 @@ impl Found {
             units.push(self.unit(capture, files, entry, overridden));
         }
         for (id, paths) in &self.drop_ins {
-            let settings = read_all(capture, files, paths);
             // `service.d` is for every service; other folders that end so are no units'.
             if !seen.contains(id)
                 && KINDS.iter().any(|kind| id.ends_with(kind) || kind.strip_prefix(b".") == Some(id))
             {
+                let settings = read_all(capture, files, paths);
                 units.push(Unit { id: id.clone(), drop_ins: paths.clone(), settings, ..Unit::default() });
             }
         }
@@ -227,6 +225,11 @@ impl Found {
             settings,
         }
     }
+}
+
+/// The last name of a path, which may be no more than a name.
+fn last_name(path: &[u8]) -> &[u8] {
+    split(path).map_or(path, |(_, name)| name)
 }
 
 fn read_all(capture: &mut TableCapture<'_>, files: &mut Files, paths: &[Vec<u8>]) -> Vec<Setting> {
@@ -296,20 +299,19 @@ impl Unit {
     /// What `systemctl list-unit-files` would call it, as far as the files tell.
     pub(super) fn file_state(&self) -> &'static str {
         let within = |folder: &[u8]| self.fragment_path.windows(folder.len()).any(|window| window == folder);
+        // What the vendor links belongs to the unit as it is shipped; only the host's own links enable it.
+        let vendor = |path: &[u8]| path.starts_with(b"/usr/") || path.starts_with(b"/lib/");
+        let runtime = |path: &[u8]| path.starts_with(b"/run/");
+        let by = |wanted: &dyn Fn(&[u8]) -> bool| self.enabled_by.iter().any(|path| wanted(path));
         let installs = self.settings.iter().any(|(section, _, _)| section == b"Install");
         match () {
             () if self.fragment_path.is_empty() => "drop-in",
             () if self.masked => "masked",
             () if within(b"/systemd/transient/") => "transient",
             () if within(b"/systemd/generator") => "generated",
-            () if self
-                .link
-                .as_deref()
-                .is_some_and(|link| split(link).is_some_and(|(_, name)| name != self.id)) =>
-            {
-                "alias"
-            }
-            () if !self.enabled_by.is_empty() => "enabled",
+            () if self.link.as_deref().is_some_and(|link| last_name(link) != self.id) => "alias",
+            () if by(&|path| !vendor(path) && !runtime(path)) => "enabled",
+            () if by(&|path| runtime(path)) => "enabled-runtime",
             () if self.link.is_some() => "linked",
             () if installs => "disabled",
             () => "static",

@@ -41,7 +41,7 @@ row! {
 }
 
 /// No private key is longer.
-const KEY_CAP: u64 = 64 << 10;
+const KEY_CAP: usize = 64 << 10;
 
 fn capture_keys(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
@@ -50,14 +50,15 @@ fn capture_keys(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for (uid, folder) in folders {
         capture.go_on()?;
         for entry in files.entries(capture, &folder) {
-            let key = matches!(entry.kind, ItemKind::File | ItemKind::Symlink) && entry.size <= KEY_CAP;
+            let key =
+                matches!(entry.kind, ItemKind::File | ItemKind::Symlink) && entry.size <= KEY_CAP as u64;
             if !key
                 || (entry.kind == ItemKind::Symlink
                     && files.followed(capture, &entry.path) != Some(ItemKind::File))
             {
                 continue;
             }
-            let Some(file) = files.text(capture, &entry.path, KEY_CAP as usize) else { continue };
+            let Some(file) = files.text(capture, &entry.path, KEY_CAP) else { continue };
             let Some(key) = private_key(&file) else { continue };
             capture.row(&PrivateKeyRow {
                 uid,
