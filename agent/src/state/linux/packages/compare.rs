@@ -1,5 +1,5 @@
 //! Owns the comparison of one installed file with what a database expects; refuses to follow its last link, to read
-//! what is no regular file, and to wait on a network file system.
+//! what is no regular file, and to wait for a file system that may never answer.
 
 use std::io::{self, Read};
 
@@ -8,8 +8,9 @@ use holdfast_schemas::item::{FileMetadata, ItemKind};
 use super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
+use super::ways::Ways;
 use super::{is_missing, to_hexadecimal};
-use crate::source::{Folder, Looked, Owners, remote};
+use crate::source::{Folder, Looked, Owners, Root};
 use crate::state::TableCapture;
 use crate::state::linux::text::{optional, text};
 
@@ -19,6 +20,9 @@ const FILE_CAP: u64 = 16 << 30;
 /// Compares the files of one database after the other and counts them.
 pub(super) struct Comparison {
     owners: Owners,
+    ways: Ways,
+    /// The path of `folder` without links.
+    real: Vec<u8>,
     manager: &'static str,
     unknown: char,
     folder: Option<Folder>,
@@ -36,10 +40,12 @@ struct Counts {
 }
 
 impl Comparison {
-    /// A comparison on the host that has these owners.
-    pub(super) fn with(owners: Owners) -> Self {
+    /// A comparison on the host that has this root.
+    pub(super) fn on(root: &Root) -> Self {
         Self {
-            owners,
+            owners: Owners::of(root),
+            ways: Ways::of(root),
+            real: Vec::new(),
             manager: "",
             unknown: '?',
             folder: None,
@@ -136,13 +142,10 @@ impl Comparison {
             if matches!(name, b"" | b"." | b"..") { (&path[..], &b"."[..]) } else { (parent, name) };
         if self.folder.as_ref().is_none_or(|folder| folder.path() != parent) {
             self.folder = None;
-            let folder = capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?;
-            if remote(&folder) {
-                let reason = "lies on a network file system, not read";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-            }
-            self.folder = Some(folder);
+            self.real = self.ways.to(capture.root(), parent)?;
+            self.folder = Some(capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?);
         }
+        self.ways.to_entry(&self.real, name)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let looked = folder.look(name)?;
         if expected.kind == Some(ItemKind::Directory) && looked.kind == ItemKind::Symlink {
@@ -153,7 +156,11 @@ impl Comparison {
                     .user
                     .as_ref()
                     .is_some_and(|owner| is_owner(owner, found.uid, found.user.as_deref()));
-            if rightful && let Ok(led_to) = capture.root().folder_at(path) {
+            if rightful
+                && let Ok(real) = self.ways.to(capture.root(), path)
+                && let Ok(led_to) = capture.root().folder_at(path)
+            {
+                self.real = real;
                 let looked = led_to.look(b".")?;
                 self.folder = Some(led_to);
                 return Ok((b".".to_vec(), looked));
