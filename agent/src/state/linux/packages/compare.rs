@@ -178,42 +178,19 @@ impl Comparison {
         row: &mut IntegrityRow,
     ) -> io::Result<()> {
         let found = looked.metadata(&self.owners);
+        let points = match (looked.kind, &self.folder) {
+            (ItemKind::Symlink, Some(folder)) => match folder.read_link(name) {
+                Ok(points) => Some(points),
+                Err(reason) => {
+                    capture.gap(text(&expected.path).0, &reason);
+                    None
+                }
+            },
+            _ => None,
+        };
         let mut flags = Flags([self.unknown; 9]);
-        let (is_file, is_link) = (looked.kind == ItemKind::File, looked.kind == ItemKind::Symlink);
-        let points = if is_link { self.folder.as_ref().map(|folder| folder.read_link(name)) } else { None };
-        let points = points.transpose().unwrap_or_default();
-        if is_file {
-            flags.set(0, expected.size.map(|size| size == found.size));
-        }
-        if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
-            flags.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
-        }
-        let same_kind = expected.kind.map(|kind| kind == looked.kind);
-        if is_file && same_kind == Some(false) {
-            // There is content where none should be.
-            flags.set(2, Some(false));
-        }
-        let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
-        match (&expected.target, &points) {
-            (Some(target), Some(points)) => flags.set(4, Some(target == points)),
-            // apk says of a link what its target's digest is, and not that it is one.
-            (None, Some(points)) if expected.kind.is_none() => {
-                let digest = expected.digest.as_ref();
-                flags.set(4, digest.map(|(algorithm, digest)| algorithm.digest(points) == *digest));
-            }
-            // A database that knows no modes tells that the type is right only by the digest being right.
-            _ if same_kind == Some(false) || same_mode.is_some() => {
-                flags.set(1, Some(same_kind != Some(false) && same_mode != Some(false)));
-            }
-            _ => {}
-        }
-        if let (Some(kind), true) = (expected.kind, expected.mode.is_some()) {
-            let devices = [ItemKind::CharDevice, ItemKind::BlockDevice];
-            let device = |kind: ItemKind| devices.contains(&kind);
-            flags.set(3, (device(kind) || device(looked.kind)).then_some(kind == looked.kind));
-        }
-        flags.set(5, expected.user.as_ref().map(|owner| is_owner(owner, found.uid, found.user.as_deref())));
-        flags.set(6, expected.group.as_ref().map(|owner| is_owner(owner, found.gid, found.group.as_deref())));
+        flags.set_by_metadata(expected, looked, &found, points.as_deref());
+        let is_file = looked.kind == ItemKind::File;
         let mut unreadable = false;
         if is_file && (expected.digest.is_some() || expected.capabilities.is_some()) {
             match self.read(capture, expected, name, looked, &mut flags) {
@@ -313,6 +290,49 @@ impl Flags {
         if let (Some(flag), Some(letter), Some(equal)) = (self.0.get_mut(at), LETTERS.get(at), equal) {
             *flag = if equal { '.' } else { *letter };
         }
+    }
+
+    /// What owners, permissions, type, size, time and target tell.
+    fn set_by_metadata(
+        &mut self,
+        expected: &Expected,
+        looked: &Looked,
+        found: &FileMetadata,
+        points: Option<&[u8]>,
+    ) {
+        let (is_file, is_link) = (looked.kind == ItemKind::File, looked.kind == ItemKind::Symlink);
+        if is_file {
+            self.set(0, expected.size.map(|size| size == found.size));
+        }
+        if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
+            self.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
+        }
+        let same_kind = expected.kind.map(|kind| kind == looked.kind);
+        if is_file && same_kind == Some(false) {
+            // There is content where none should be.
+            self.set(2, Some(false));
+        }
+        let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
+        match (expected.target.as_deref(), points) {
+            (Some(target), Some(points)) => self.set(4, Some(target == points)),
+            // apk says of a link what its target's digest is, and not that it is one.
+            (None, Some(points)) if expected.kind.is_none() => {
+                let digest = expected.digest.as_ref();
+                self.set(4, digest.map(|(algorithm, digest)| algorithm.digest(points) == *digest));
+            }
+            // A database that knows no modes tells that the type is right only by the digest being right.
+            _ if same_kind == Some(false) || same_mode.is_some() => {
+                self.set(1, Some(same_kind != Some(false) && same_mode != Some(false)));
+            }
+            _ => {}
+        }
+        if let (Some(kind), true) = (expected.kind, expected.mode.is_some()) {
+            let devices = [ItemKind::CharDevice, ItemKind::BlockDevice];
+            let device = |kind: ItemKind| devices.contains(&kind);
+            self.set(3, (device(kind) || device(looked.kind)).then_some(kind == looked.kind));
+        }
+        self.set(5, expected.user.as_ref().map(|owner| is_owner(owner, found.uid, found.user.as_deref())));
+        self.set(6, expected.group.as_ref().map(|owner| is_owner(owner, found.gid, found.group.as_deref())));
     }
 
     fn differ(&self) -> bool {
