@@ -218,7 +218,11 @@ fn override_that_is_not_in_effect_is_found() {
 }
 
 /// A file system of a program that never answers.
-struct Hanging(std::path::PathBuf, fs::File);
+struct Hanging {
+    folder: std::path::PathBuf,
+    /// Closing it would end the waiting.
+    _device: fs::File,
+}
 
 impl Hanging {
     fn at(folder: &Path) -> Self {
@@ -231,13 +235,13 @@ impl Hanging {
             run("mount", &["-i", "-t", "fuse", "-o", &options, "hanging", folder.to_str().unwrap()]);
         assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
         rustix::io::fcntl_setfd(&device, rustix::io::FdFlags::CLOEXEC).unwrap();
-        Self(folder.to_owned(), device)
+        Self { folder: folder.to_owned(), _device: device }
     }
 }
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        run("umount", &["-l", self.0.to_str().unwrap()]);
+        run("umount", &["-l", self.folder.to_str().unwrap()]);
     }
 }
 
