@@ -217,6 +217,58 @@ fn override_that_is_not_in_effect_is_found() {
     assert_eq!(verified(&rows, "dpkg"), expected);
 }
 
+/// A file system of a program that never answers.
+struct Hanging {
+    folder: std::path::PathBuf,
+    /// Closing it would end the waiting.
+    _device: fs::File,
+}
+
+impl Hanging {
+    fn at(folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let device = fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        rustix::io::fcntl_setfd(&device, rustix::io::FdFlags::empty()).unwrap();
+        let options =
+            format!("fd={},rootmode=40000,user_id=0,group_id=0", std::os::fd::AsRawFd::as_raw_fd(&device));
+        let mounted =
+            run("mount", &["-i", "-t", "fuse", "-o", &options, "hanging", folder.to_str().unwrap()]);
+        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
+        rustix::io::fcntl_setfd(&device, rustix::io::FdFlags::CLOEXEC).unwrap();
+        Self { folder: folder.to_owned(), _device: device }
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        run("umount", &["-l", self.folder.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn file_system_that_never_answers_is_a_gap_and_nothing_waits_for_it() {
+    let folder = debian_root();
+    let digest = "f75b8179e4bbe7e2b4a074dcef62de95";
+    symlink("usr/hung", folder.path().join("alias")).unwrap();
+    write(folder.path(), "/etc/passwd", "u:x:1:1::/alias/home:/bin/sh\n");
+    write(
+        folder.path(),
+        "/var/lib/dpkg/info/fixture.list",
+        "/usr/hung\n/usr/hung/tool\n/alias/tool\n/usr/bin/kept\n",
+    );
+    let digests = ["usr/hung/tool", "alias/tool", "usr/bin/kept"].map(|path| format!("{digest}  {path}\n"));
+    write(folder.path(), "/var/lib/dpkg/info/fixture.md5sums", digests.concat());
+    let _hanging = Hanging::at(&folder.path().join("usr/hung"));
+    let root = Root::mounted(folder.path()).unwrap();
+    let (rows, captured) = capture("package_file_integrity", &root);
+    let unreadable: BTreeSet<String> =
+        rows.iter().filter(|row| row["result"] == "unreadable").map(|row| text(row, "path")).collect();
+    assert_eq!(unreadable, ["/usr/hung", "/usr/hung/tool", "/alias/tool"].map(str::to_owned).into());
+    assert_eq!(captured.gap_count, 3);
+    let (_, captured) = capture("python_packages", &root);
+    assert_eq!(captured.gaps.first().map(|gap| gap.subject.as_str()), Some("/alias/home"));
+}
+
 #[test]
 fn image_without_dpkg_is_read_from_its_folder_of_entries() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
 //! Owns the comparison of one installed file with what a database expects; refuses to follow its last link, to read
-//! what is no regular file, and to wait on a network file system.
+//! what is no regular file, and to wait for a file system that may never answer.
 
 use std::io::{self, Read};
 
@@ -8,8 +8,9 @@ use holdfast_schemas::item::{FileMetadata, ItemKind};
 use super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
+use super::ways::Ways;
 use super::{is_missing, to_hexadecimal};
-use crate::source::{Folder, Looked, Owners, remote};
+use crate::source::{Folder, Looked, Owners, Root};
 use crate::state::TableCapture;
 use crate::state::linux::text::{optional, text};
 
@@ -19,6 +20,9 @@ const FILE_CAP: u64 = 16 << 30;
 /// Compares the files of one database after the other and counts them.
 pub(super) struct Comparison {
     owners: Owners,
+    ways: Ways,
+    /// The path of `folder` without links.
+    real: Vec<u8>,
     manager: &'static str,
     unknown: char,
     folder: Option<Folder>,
@@ -36,10 +40,12 @@ struct Counts {
 }
 
 impl Comparison {
-    /// A comparison on the host that has these owners.
-    pub(super) fn with(owners: Owners) -> Self {
+    /// A comparison on the host that has this root.
+    pub(super) fn on(root: &Root) -> Self {
         Self {
-            owners,
+            owners: Owners::of(root),
+            ways: Ways::of(root),
+            real: Vec::new(),
             manager: "",
             unknown: '?',
             folder: None,
@@ -136,13 +142,10 @@ impl Comparison {
             if matches!(name, b"" | b"." | b"..") { (&path[..], &b"."[..]) } else { (parent, name) };
         if self.folder.as_ref().is_none_or(|folder| folder.path() != parent) {
             self.folder = None;
-            let folder = capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?;
-            if remote(&folder) {
-                let reason = "lies on a network file system, not read";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-            }
-            self.folder = Some(folder);
+            self.real = self.ways.to(capture.root(), parent)?;
+            self.folder = Some(capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?);
         }
+        self.ways.to_entry(&self.real, name)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let looked = folder.look(name)?;
         if expected.kind == Some(ItemKind::Directory) && looked.kind == ItemKind::Symlink {
@@ -153,7 +156,11 @@ impl Comparison {
                     .user
                     .as_ref()
                     .is_some_and(|owner| is_owner(owner, found.uid, found.user.as_deref()));
-            if rightful && let Ok(led_to) = capture.root().folder_at(path) {
+            if rightful
+                && let Ok(real) = self.ways.to(capture.root(), path)
+                && let Ok(led_to) = capture.root().folder_at(path)
+            {
+                self.real = real;
                 let looked = led_to.look(b".")?;
                 self.folder = Some(led_to);
                 return Ok((b".".to_vec(), looked));
@@ -171,42 +178,19 @@ impl Comparison {
         row: &mut IntegrityRow,
     ) -> io::Result<()> {
         let found = looked.metadata(&self.owners);
+        let points = match (looked.kind, &self.folder) {
+            (ItemKind::Symlink, Some(folder)) => match folder.read_link(name) {
+                Ok(points) => Some(points),
+                Err(reason) => {
+                    capture.gap(text(&expected.path).0, &reason);
+                    None
+                }
+            },
+            _ => None,
+        };
         let mut flags = Flags([self.unknown; 9]);
-        let (is_file, is_link) = (looked.kind == ItemKind::File, looked.kind == ItemKind::Symlink);
-        let points = if is_link { self.folder.as_ref().map(|folder| folder.read_link(name)) } else { None };
-        let points = points.transpose().unwrap_or_default();
-        if is_file {
-            flags.set(0, expected.size.map(|size| size == found.size));
-        }
-        if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
-            flags.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
-        }
-        let same_kind = expected.kind.map(|kind| kind == looked.kind);
-        if is_file && same_kind == Some(false) {
-            // There is content where none should be.
-            flags.set(2, Some(false));
-        }
-        let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
-        match (&expected.target, &points) {
-            (Some(target), Some(points)) => flags.set(4, Some(target == points)),
-            // apk says of a link what its target's digest is, and not that it is one.
-            (None, Some(points)) if expected.kind.is_none() => {
-                let digest = expected.digest.as_ref();
-                flags.set(4, digest.map(|(algorithm, digest)| algorithm.digest(points) == *digest));
-            }
-            // A database that knows no modes tells that the type is right only by the digest being right.
-            _ if same_kind == Some(false) || same_mode.is_some() => {
-                flags.set(1, Some(same_kind != Some(false) && same_mode != Some(false)));
-            }
-            _ => {}
-        }
-        if let (Some(kind), true) = (expected.kind, expected.mode.is_some()) {
-            let devices = [ItemKind::CharDevice, ItemKind::BlockDevice];
-            let device = |kind: ItemKind| devices.contains(&kind);
-            flags.set(3, (device(kind) || device(looked.kind)).then_some(kind == looked.kind));
-        }
-        flags.set(5, expected.user.as_ref().map(|owner| is_owner(owner, found.uid, found.user.as_deref())));
-        flags.set(6, expected.group.as_ref().map(|owner| is_owner(owner, found.gid, found.group.as_deref())));
+        flags.set_by_metadata(expected, looked, &found, points.as_deref());
+        let is_file = looked.kind == ItemKind::File;
         let mut unreadable = false;
         if is_file && (expected.digest.is_some() || expected.capabilities.is_some()) {
             match self.read(capture, expected, name, looked, &mut flags) {
@@ -306,6 +290,49 @@ impl Flags {
         if let (Some(flag), Some(letter), Some(equal)) = (self.0.get_mut(at), LETTERS.get(at), equal) {
             *flag = if equal { '.' } else { *letter };
         }
+    }
+
+    /// What owners, permissions, type, size, time and target tell.
+    fn set_by_metadata(
+        &mut self,
+        expected: &Expected,
+        looked: &Looked,
+        found: &FileMetadata,
+        points: Option<&[u8]>,
+    ) {
+        let (is_file, is_link) = (looked.kind == ItemKind::File, looked.kind == ItemKind::Symlink);
+        if is_file {
+            self.set(0, expected.size.map(|size| size == found.size));
+        }
+        if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
+            self.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
+        }
+        let same_kind = expected.kind.map(|kind| kind == looked.kind);
+        if is_file && same_kind == Some(false) {
+            // There is content where none should be.
+            self.set(2, Some(false));
+        }
+        let same_mode = expected.mode.filter(|_| !is_link).map(|mode| mode == found.mode);
+        match (expected.target.as_deref(), points) {
+            (Some(target), Some(points)) => self.set(4, Some(target == points)),
+            // apk says of a link what its target's digest is, and not that it is one.
+            (None, Some(points)) if expected.kind.is_none() => {
+                let digest = expected.digest.as_ref();
+                self.set(4, digest.map(|(algorithm, digest)| algorithm.digest(points) == *digest));
+            }
+            // A database that knows no modes tells that the type is right only by the digest being right.
+            _ if same_kind == Some(false) || same_mode.is_some() => {
+                self.set(1, Some(same_kind != Some(false) && same_mode != Some(false)));
+            }
+            _ => {}
+        }
+        if let (Some(kind), true) = (expected.kind, expected.mode.is_some()) {
+            let devices = [ItemKind::CharDevice, ItemKind::BlockDevice];
+            let device = |kind: ItemKind| devices.contains(&kind);
+            self.set(3, (device(kind) || device(looked.kind)).then_some(kind == looked.kind));
+        }
+        self.set(5, expected.user.as_ref().map(|owner| is_owner(owner, found.uid, found.user.as_deref())));
+        self.set(6, expected.group.as_ref().map(|owner| is_owner(owner, found.gid, found.group.as_deref())));
     }
 
     fn differ(&self) -> bool {

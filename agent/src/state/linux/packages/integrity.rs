@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 use super::{apk, dpkg_files, pacman, rpm_files};
-use crate::source::Owners;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -125,7 +124,7 @@ pub(super) struct IntegrityRow {
 }
 
 fn capture_integrity(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut comparison = Comparison::with(Owners::of(capture.root()));
+    let mut comparison = Comparison::on(capture.root());
     dpkg_files::compare(capture, &mut comparison)?;
     rpm_files::compare(capture, &mut comparison)?;
     apk::compare(capture, &mut comparison)?;

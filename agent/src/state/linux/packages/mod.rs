@@ -20,6 +20,7 @@ mod rpm_header;
 mod rpm_store;
 pub(super) mod snap;
 pub(super) mod sources;
+mod ways;
 
 use std::io;
 

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::io;
 
+use super::ways::Ways;
 use crate::source::{FileIdentity, Owners};
 use crate::state::TableCapture;
+use crate::state::linux::text::text;
 
 /// Most folders that a pattern may lead to.
 const PLACES_CAP: usize = 10_000;
@@ -19,6 +21,8 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
             homes.push(user.home.clone());
         }
     }
+    let ways = Ways::of(capture.root());
+    homes.retain(|home| can_reach(capture, &ways, home));
     let mut found = Vec::new();
     let mut seen: HashSet<FileIdentity> = HashSet::new();
     for pattern in patterns {
@@ -27,7 +31,10 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
             None => vec![(Vec::new(), *pattern)],
         };
         for (start, rest) in starts {
-            for place in expand(capture, start, rest) {
+            for place in expand(capture, &ways, start, rest) {
+                if !can_reach(capture, &ways, &place) {
+                    continue;
+                }
                 let Ok(folder) = capture.root().folder_at(&place) else { continue };
                 if seen.insert(folder.identity()) {
                     found.push(place);
@@ -38,7 +45,7 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
     found
 }
 
-fn expand(capture: &mut TableCapture<'_>, start: Vec<u8>, pattern: &str) -> Vec<Vec<u8>> {
+fn expand(capture: &mut TableCapture<'_>, ways: &Ways, start: Vec<u8>, pattern: &str) -> Vec<Vec<u8>> {
     let mut reached = vec![start];
     for component in pattern.split('/').filter(|component| !component.is_empty()) {
         let join = |folder: &[u8], name: &[u8]| [folder, b"/", name].concat();
@@ -47,6 +54,9 @@ fn expand(capture: &mut TableCapture<'_>, start: Vec<u8>, pattern: &str) -> Vec<
             Some((before, after)) => {
                 let mut next = Vec::new();
                 for folder in reached {
+                    if !can_reach(capture, ways, &folder) {
+                        continue;
+                    }
                     for name in super::names(capture, if folder.is_empty() { b"/" } else { &folder }) {
                         let matches = name.len() >= before.len() + after.len()
                             && name.starts_with(before.as_bytes())
@@ -66,6 +76,16 @@ fn expand(capture: &mut TableCapture<'_>, start: Vec<u8>, pattern: &str) -> Vec<
         };
     }
     reached
+}
+
+fn can_reach(capture: &mut TableCapture<'_>, ways: &Ways, folder: &[u8]) -> bool {
+    match ways.to(capture.root(), folder) {
+        Ok(_) => true,
+        Err(reason) => {
+            capture.gap(text(folder).0, &reason);
+            false
+        }
+    }
 }
 
 #[cfg(test)]
