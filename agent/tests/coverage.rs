@@ -115,7 +115,7 @@ fn table_of(parts: &[Part]) -> String {
     let mut text = String::from(
         "# Coverage\n\nWhat UAC and acquire take on a Linux host, by their own names, and what of ours takes it: tables of live state \
          (`lower_case`)\nand definitions of the catalogue (`CamelCase`). Opt-in is what is personal or secret by its nature: only where it \
-         is asked for by name.\nMade from `coverage.yaml`; `HOLDFAST_WRITE_COVERAGE=1 cargo test -p holdfast-agent --test coverage` writes \
+         is asked for, by name or with `--personal`.\nMade from `coverage.yaml`; `HOLDFAST_WRITE_COVERAGE=1 cargo test -p holdfast-agent --test coverage` writes \
          it again.\n",
     );
     for part in parts {
