@@ -3,6 +3,7 @@
 
 mod calls;
 mod executable;
+mod tree;
 mod watchdog;
 
 use std::fs::File;
@@ -12,8 +13,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-pub use calls::{Discipline, discipline};
+pub use calls::{
+    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfTarget, Discipline, bpf_attached,
+    bpf_next_id, discipline,
+};
 pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use tree::{KernelEntry, KernelTree};
 pub use watchdog::Watchdog;
 
 /// The most that [`kernel_text`] reads, in bytes; a longer text is an error, never a silent cut.
@@ -27,6 +32,16 @@ const LINES_CAP: u64 = 1 << 30;
 
 /// `SYSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
+
+/// Folders where the kernel's own file systems, and a tmpfs among them, belong over `/proc` and `/sys`, with the magic
+/// numbers of `linux/magic.h` that are right there.
+const BELOW: &[(&str, &[u32])] = &[
+    ("/proc/sys/fs/binfmt_misc", &[0x4249_4e4d]),
+    ("/sys/fs/bpf", &[0xcafe_4a11]),
+    ("/sys/fs/cgroup", &[0x0102_1994, 0x0027_e0eb, 0x6367_7270]),
+    ("/sys/firmware/efi/efivars", &[0xde5e_81e4]),
+    ("/sys/kernel/security", &[0x7363_6673]),
+];
 
 const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
@@ -242,10 +257,20 @@ fn open_checked(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         _ => return open_state_file(path, flags),
     };
     let file = rustix::fs::open(path, flags, Mode::empty())?;
-    if rustix::fs::fstatfs(&file)?.f_type != magic {
+    let found = rustix::fs::fstatfs(&file)?.f_type;
+    if found != magic && !belongs(path, found) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "another file system is mounted over it"));
     }
     Ok(file)
+}
+
+/// Whether a file system of this kind belongs over the folder that `path` lies in.
+fn belongs(path: &str, found: FsWord) -> bool {
+    BELOW.iter().any(|(folder, magics)| {
+        let beneath = path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // The type is signed on some architectures; the magic number is its low half.
+        beneath && magics.iter().any(|magic| found & 0xffff_ffff == FsWord::from(*magic))
+    })
 }
 
 /// Opens a file beside the kernel's own, such as `/etc/passwd`, and leaves its access time alone where that is allowed.

@@ -168,6 +168,11 @@ impl<'a> TableCapture<'a> {
         Ok(bytes)
     }
 
+    /// Keeps bytes that were read already for `data/raw`; `path` names where they came from.
+    pub fn keep_bytes(&mut self, path: impl Into<String>, bytes: Vec<u8>) {
+        self.raw.push(RawText { path: path.into(), bytes });
+    }
+
     /// Records that `subject` could not be looked at.
     pub fn gap(&mut self, subject: impl Into<String>, reason: &io::Error) {
         self.gap_count += 1;

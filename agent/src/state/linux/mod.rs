@@ -21,6 +21,7 @@
 //! Asking `sock_diag` for a protocol whose handler is a module that is not loaded would make the kernel load it. That
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
+mod bpf;
 pub mod clock;
 mod hidden_processes;
 mod interfaces;
@@ -55,6 +56,11 @@ const TABLES: &[Table] = &[
     neighbours::TABLE,
     routes::TABLE,
     processes::TABLE,
+    bpf::programs::TABLE,
+    bpf::maps::TABLE,
+    bpf::links::TABLE,
+    bpf::attachments::TABLE,
+    bpf::pinned::TABLE,
     modules::TABLE,
     mounts::TABLE,
     open_files::TABLE,

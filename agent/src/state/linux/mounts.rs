@@ -1,5 +1,6 @@
 //! Owns the table of mounts; refuses to touch the file systems themselves, one of which may not answer.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::Serialize;
@@ -74,6 +75,24 @@ pub(super) fn capture_mounts(capture: &mut TableCapture<'_>) -> io::Result<()> {
         capture.gap(MOUNTINFO, &io::Error::new(io::ErrorKind::InvalidData, reason));
     }
     Ok(())
+}
+
+/// Where file systems of `kind` are mounted in the agent's namespace; such mounts are few.
+pub(super) fn mounted(capture: &mut TableCapture<'_>, kind: &str) -> Vec<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    let listed = kernel_lines(MOUNTINFO, &mut |line| {
+        let mut columns = line.split(|byte| *byte == b' ');
+        let point = columns.nth(4).unwrap_or_default();
+        if columns.skip_while(|column| *column != b"-").nth(1) == Some(kind.as_bytes()) && found.len() < 1000
+        {
+            found.insert(unescaped(point));
+        }
+        Ok(())
+    });
+    if let Err(reason) = listed {
+        capture.gap(MOUNTINFO, &reason);
+    }
+    found.into_iter().collect()
 }
 
 /// `id parent major:minor root point options [propagation ...] - type device options`

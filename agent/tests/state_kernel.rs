@@ -1,0 +1,188 @@
+//! Owns the proofs that the tables of kernel, storage and firmware show what was really made in this very kernel; refuses
+//! to leave behind what it made.
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "these tests start programs whose traces are to be found")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use holdfast_agent::source::Root;
+use holdfast_agent::state::{Captured, TableCapture, tables};
+use serde_json::Value;
+
+/// Captures one table and holds every row against its schema.
+fn capture(name: &str) -> (Vec<Value>, Captured) {
+    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
+    let mut out = Vec::new();
+    let root = Root::live().expect("the root opens");
+    let mut capture = TableCapture::new(&mut out, &root, &|| false);
+    (table.capture)(&mut capture).expect("the table is captured");
+    let captured = capture.finish();
+    let rows: Vec<Value> =
+        serde_json::Deserializer::from_slice(&out).into_iter().map(|row| row.expect("JSON")).collect();
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
+    let schema: Value = serde_json::from_slice(&fs::read(schema).expect("a schema")).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    for row in &rows {
+        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
+        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
+    }
+    (rows, captured)
+}
+
+fn rows(name: &str) -> Vec<Value> {
+    capture(name).0
+}
+
+/// Runs a program of this host and gives what it wrote; its failure fails the test.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output =
+        Command::new(program).args(arguments).output().unwrap_or_else(|reason| panic!("{program}: {reason}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A mount that ends with the test.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(kind: &str, source: &str, at: &Path) -> Self {
+        output("mount", &["-t", kind, source, at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A child that waits for the end of its input, which it has when this is dropped.
+struct Holding(Child, Vec<String>);
+
+impl Holding {
+    /// Starts a Python program, which writes one line of words once it is ready.
+    fn python(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new("python3")
+            .args(["-c", program])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the program is ready");
+        Self(child, line.split_whitespace().map(str::to_owned).collect())
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Makes a map, a program that uses it, attaches it to a control group by a link and by itself, and pins the map.
+const BPF: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+group, pin = sys.argv[1], sys.argv[2]
+def bpf(command, attributes):
+    attributes = ctypes.create_string_buffer(attributes.ljust(128, b'\0'), 128)
+    result = libc.syscall(321 if os.uname().machine == 'x86_64' else 280, command, attributes, 128)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), 'bpf %d' % command)
+    return result
+table = bpf(0, struct.pack('=IIIII', 1, 4, 8, 3, 0).ljust(28, b'\0') + b'hf_map\0\0')
+code = struct.pack('=BBhi', 0x18, 0x11, 0, table) + struct.pack('=BBhi', 0, 0, 0, 0) \
+    + struct.pack('=BBhi', 0xb7, 0, 0, 1) + struct.pack('=BBhi', 0x95, 0, 0, 0)
+code = ctypes.create_string_buffer(code, len(code))
+licence = ctypes.create_string_buffer(b'GPL')
+def program(name, place):
+    return bpf(5, struct.pack('=IIQQIIQII', 8, 4, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0, 0, 0)
+        + name.ljust(16, b'\0') + struct.pack('=II', 0, place))
+first, second = program(b'hf_link', 1), program(b'hf_attach', 0)
+folder = os.open(group, os.O_RDONLY)
+link = bpf(28, struct.pack('=IIII', first, folder, 1, 0))
+bpf(8, struct.pack('=IIII', folder, second, 0, 2))
+path = ctypes.create_string_buffer(pin.encode())
+bpf(6, struct.pack('=QI', ctypes.addressof(path), table))
+def number(fd, key):
+    return next(line.split()[1] for line in open('/proc/self/fdinfo/%d' % fd) if line.startswith(key))
+print(number(table, 'map_id'), number(first, 'prog_id'), number(second, 'prog_id'), number(link, 'link_id'), flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn bpf_program_map_link_attachment_and_pin_are_found_with_their_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (groups, pins) = (folder.path().join("groups"), folder.path().join("pins"));
+    fs::create_dir(&groups).unwrap();
+    fs::create_dir(&pins).unwrap();
+    let _groups = Mounted::new("cgroup2", "none", &groups);
+    let _pins = Mounted::new("bpf", "none", &pins);
+    let group = groups.join(format!("holdfast-{}", std::process::id()));
+    fs::create_dir(&group).unwrap();
+    let pin = pins.join("hf_pin");
+    let holder = Holding::python(BPF, &[group.to_str().unwrap(), pin.to_str().unwrap()]);
+    let [map, linked, attached, link] =
+        holder.1.iter().map(|id| id.parse::<u64>().unwrap()).collect::<Vec<_>>()[..]
+    else {
+        panic!("four numbers")
+    };
+    let pid = holder.0.id().to_string();
+    let found = |rows: &[Value], id: u64| rows.iter().find(|row| row["id"] == id).expect("listed").clone();
+
+    let (programs, captured) = capture("bpf_programs");
+    let row = found(&programs, linked);
+    assert_eq!(
+        (&row["name"], &row["type"], &row["pids"]),
+        (&"hf_link".into(), &"cgroup_skb".into(), &pid.as_str().into())
+    );
+    assert_eq!((&row["map_ids"], &row["listed"]), (&map.to_string().into(), &true.into()));
+    assert_eq!(
+        (&row["gpl_compatible"], &row["xlated_size"], &row["uid"]),
+        (&true.into(), &32.into(), &0.into())
+    );
+    let kept = captured.raw.iter().find(|raw| raw.path == format!("/bpf/program/{linked}/xlated")).unwrap();
+    assert_eq!((kept.bytes.len(), kept.bytes[0], kept.bytes[24]), (32, 0x18, 0x95));
+    let row = found(&rows("bpf_maps"), map);
+    assert_eq!(
+        (&row["name"], &row["type"], &row["pids"]),
+        (&"hf_map".into(), &"hash".into(), &pid.as_str().into())
+    );
+    assert_eq!(
+        (&row["key_size"], &row["value_size"], &row["max_entries"]),
+        (&4.into(), &8.into(), &3.into())
+    );
+    let row = found(&rows("bpf_links"), link);
+    assert_eq!(
+        (&row["type"], &row["program_id"], &row["pids"]),
+        (&"cgroup".into(), &linked.into(), &pid.as_str().into())
+    );
+    assert_eq!(row["attach_type"], "cgroup_inet_egress");
+    let pinned = rows("bpf_pinned_objects");
+    assert!(pinned.iter().any(|row| row["path"] == pin.to_str().unwrap()));
+
+    let attachments = rows("bpf_attachments");
+    for (program, place) in [(linked, "cgroup_inet_egress"), (attached, "cgroup_inet_ingress")] {
+        let row = attachments
+            .iter()
+            .find(|row| row["program_id"] == program && row["cgroup"] == group.to_str().unwrap());
+        assert_eq!(row.expect("attached")["attach_type"], place);
+    }
+    let listed: Vec<Value> = serde_json::from_str(&output("bpftool", &["-j", "prog", "list"])).unwrap();
+    let row = found(&programs, linked);
+    let theirs = found(&listed, linked);
+    assert_eq!((&theirs["tag"], &theirs["bytes_xlated"]), (&row["tag"], &row["xlated_size"]));
+    let drift = row["load_time"].as_i64().unwrap() - theirs["loaded_at"].as_i64().unwrap();
+    assert!(drift.abs() <= 2, "{drift}");
+    drop(holder);
+    fs::remove_dir(&group).unwrap();
+}
