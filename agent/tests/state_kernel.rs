@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "these tests start programs whose traces are to be found")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -185,4 +186,106 @@ fn bpf_program_map_link_attachment_and_pin_are_found_with_their_holder() {
     assert!(drift.abs() <= 2, "{drift}");
     drop(holder);
     fs::remove_dir(&group).unwrap();
+}
+
+#[test]
+fn registered_program_format_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Mounted::new("binfmt_misc", "none", folder.path());
+    let name = format!("holdfast-{}", std::process::id());
+    fs::write(folder.path().join("register"), format!(":{name}:M:1:\\x00HF:\\xff\\xff\\x00:/bin/true:O"))
+        .unwrap();
+    let found = rows("binfmt_misc");
+    fs::write(folder.path().join(&name), "-1").unwrap();
+    drop(mount);
+    let row = found.iter().find(|row| row["name"] == name.as_str()).expect("registered");
+    assert_eq!(
+        (&row["interpreter"], &row["flags"], &row["enabled"]),
+        (&"/bin/true".into(), &"O".into(), &true.into())
+    );
+    assert_eq!(
+        (&row["offset"], &row["magic"], &row["mask"]),
+        (&1.into(), &"004846".into(), &"ffff00".into())
+    );
+    assert_eq!(row["all_enabled"], true);
+}
+
+#[test]
+fn settings_are_those_of_sysctl_without_the_secrets() {
+    let before = output("sh", &["-c", "sysctl -a 2>/dev/null"]);
+    let rows = rows("system_controls");
+    let after = output("sh", &["-c", "sysctl -a 2>/dev/null"]);
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (before, after) = (lines(&before), lines(&after));
+    let ours: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| Some((row["name"].as_str()?, row["current_value"].as_str()?)))
+        .flat_map(|(name, value)| {
+            value.split('\n').map(|line| format!("{name} = {line}").trim_end().to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    let secret = |line: &str| {
+        ["stable_secret", "tcp_fastopen_key", "random.uuid", "stat_refresh"]
+            .iter()
+            .any(|name| line.contains(name))
+    };
+    // What stays the same in between is in both.
+    let stable: Vec<&String> = before.intersection(&after).filter(|line| !secret(line)).collect();
+    assert!(stable.len() > 300, "{}", stable.len());
+    let missing: Vec<_> =
+        stable.into_iter().filter(|line| line.contains(" = ") && !ours.contains(line.trim_end())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(!ours.iter().any(|line| secret(line)));
+    let omitted = rows.iter().find(|row| row["name"] == "kernel.random.uuid").expect("a row without a value");
+    assert_eq!((&omitted["omitted"], &omitted["current_value"]), (&"changes".into(), &Value::Null));
+}
+
+#[test]
+fn kernel_messages_are_those_of_dmesg() {
+    let theirs = output("dmesg", &["--raw", "--noescape"]);
+    let ours = rows("kernel_messages");
+    let ours: BTreeSet<String> = ours
+        .iter()
+        .flat_map(|row| {
+            let micros = row["monotonic_us"].as_u64().unwrap();
+            let prefix = row["facility"].as_u64().unwrap() * 8 + row["priority"].as_u64().unwrap();
+            let stamp = format!("<{prefix}>[{:5}.{:06}] ", micros / 1_000_000, micros % 1_000_000);
+            row["message"]
+                .as_str()
+                .unwrap()
+                .lines()
+                .map(move |line| format!("{stamp}{line}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let lines: Vec<_> = theirs.lines().filter(|line| line.starts_with('<')).collect();
+    assert!(lines.len() > 20, "{}", lines.len());
+    let missing: Vec<_> =
+        lines.iter().filter(|line| !ours.contains(line.trim_end()) && !ours.contains(**line)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn kernel_itself_is_told_by_its_own_files() {
+    let text = |path: &str| fs::read_to_string(path).unwrap().trim().to_owned();
+    let (rows, captured) = capture("kernel_info");
+    let [row] = &rows[..] else { panic!("one row") };
+    assert_eq!(row["version"], output("uname", &["-r"]).trim());
+    assert_eq!(row["boot_id"], text("/proc/sys/kernel/random/boot_id").as_str());
+    assert_eq!(row["taint"].as_u64().unwrap().to_string(), text("/proc/sys/kernel/tainted"));
+    assert!(captured.raw.iter().any(|raw| raw.path == "/proc/cmdline"));
+    assert_eq!(captured.gap_count, 0);
+    assert!(rows_of_keys() > 0);
+}
+
+fn rows_of_keys() -> usize {
+    rows("kernel_keys").len()
+}
+
+#[test]
+fn no_module_of_this_host_is_hidden_and_texts_are_kept() {
+    assert_eq!(rows("hidden_kernel_modules"), Vec::<Value>::new());
+    let (texts, captured) = capture("kernel_texts");
+    assert_eq!(texts.len(), captured.raw.len());
+    assert!(texts.iter().any(|row| row["path"] == "/proc/iomem"));
 }

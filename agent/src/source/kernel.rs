@@ -3,6 +3,7 @@
 
 mod calls;
 mod executable;
+mod messages;
 mod tree;
 mod watchdog;
 
@@ -18,6 +19,7 @@ pub use calls::{
     bpf_next_id, discipline,
 };
 pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use messages::{KernelMessages, kernel_messages};
 pub use tree::{KernelEntry, KernelTree};
 pub use watchdog::Watchdog;
 
@@ -282,7 +284,11 @@ fn open_state_file(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
 }
 
 /// Opens `name` under `folder` without leaving the mount that `folder` is in.
-fn open_beneath(folder: impl AsFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+fn open_beneath(
+    folder: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(folder.as_fd(), name, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, and in sandboxes that do not know the call.

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags};
 
-use super::{KernelNames, READING};
+use super::{KernelNames, Prefix, READING, checked_file, open_beneath, read_prefix};
 
-/// Magic numbers of `linux/magic.h`: cgroup2, bpf, cgroup.
-const KERNEL_MADE: &[u32] = &[0x6367_7270, 0xcafe_4a11, 0x0027_e0eb];
+/// Magic numbers of `linux/magic.h`: proc, cgroup2, bpf, binfmt_misc, efivarfs.
+const KERNEL_MADE: &[u32] = &[0x9fa0, 0x6367_7270, 0xcafe_4a11, 0x4249_4e4d, 0xde5e_81e4];
 
 /// One folder of a file system that the kernel makes up, held open.
 #[derive(Debug)]
@@ -34,12 +34,19 @@ pub struct KernelEntry {
     pub inode: u64,
 }
 
+impl KernelEntry {
+    /// The last part of the path.
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
 impl KernelTree {
     /// Opens the root of a mount.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` where it is not on a control-group or BPF file system; whatever the operating system answers.
+    /// `InvalidInput` where it is not on a file system that the kernel makes up; whatever the operating system answers.
     pub fn open(path: &[u8]) -> io::Result<Self> {
         let folder = rustix::fs::open(path, READING | OFlags::DIRECTORY, Mode::empty())?;
         let found = rustix::fs::fstatfs(&folder)?.f_type;
@@ -62,25 +69,28 @@ impl KernelTree {
         self.folder.as_fd()
     }
 
-    /// Opens the folders in it, in the order the kernel gives them; one that is gone meanwhile is left out.
+    /// Opens the folders in it, in the order the kernel gives them, each with its path.
     ///
     /// # Errors
     ///
-    /// Whatever the operating system answers.
-    pub fn folders(&self) -> io::Result<Vec<Self>> {
-        let mut folders = Vec::new();
-        for entry in self.entries()? {
-            if FileType::from_raw_mode(entry.mode) != FileType::Directory {
-                continue;
-            }
-            let name = entry.path.get(self.path.len() + 1..).unwrap_or_default();
-            let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-            let flags = READING | OFlags::DIRECTORY;
-            if let Ok(folder) = rustix::fs::openat2(&self.folder, name, flags, Mode::empty(), resolve) {
-                folders.push(Self { folder, path: entry.path });
-            }
-        }
-        Ok(folders)
+    /// `CrossesDevices` for a folder that something is mounted over; whatever the operating system answers.
+    pub fn folders(&self) -> io::Result<Vec<(Vec<u8>, io::Result<Self>)>> {
+        let mut entries = self.entries()?;
+        entries.retain(|entry| FileType::from_raw_mode(entry.mode) == FileType::Directory);
+        let open = |entry: KernelEntry| {
+            let folder = open_beneath(&self.folder, entry.name(), READING | OFlags::DIRECTORY);
+            (entry.path.clone(), folder.map(|folder| Self { folder, path: entry.path }))
+        };
+        Ok(entries.into_iter().map(open).collect())
+    }
+
+    /// Reads at most `cap` bytes of the file `name`.
+    ///
+    /// # Errors
+    ///
+    /// `CrossesDevices` where something is mounted over the file; whatever the operating system answers.
+    pub fn prefix(&self, name: &[u8], cap: usize) -> io::Result<Prefix> {
+        read_prefix(checked_file(open_beneath(&self.folder, name, READING)?)?, cap)
     }
 
     /// Lists what is in it and is no folder.

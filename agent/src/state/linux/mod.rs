@@ -25,6 +25,7 @@ mod bpf;
 pub mod clock;
 mod hidden_processes;
 mod interfaces;
+mod kernel;
 mod modules;
 mod mounts;
 mod neighbours;
@@ -62,6 +63,13 @@ const TABLES: &[Table] = &[
     bpf::attachments::TABLE,
     bpf::pinned::TABLE,
     modules::TABLE,
+    kernel::hidden_modules::TABLE,
+    kernel::info::TABLE,
+    kernel::messages::TABLE,
+    kernel::keys::TABLE,
+    kernel::controls::TABLE,
+    kernel::formats::TABLE,
+    kernel::texts::TABLE,
     mounts::TABLE,
     open_files::TABLE,
     interfaces::DETAILS,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::names::{attach_type, cgroup_places, interface_places};
 use crate::source::{BpfTarget, KernelTree, bpf_attached, kernel_dir, kernel_prefix};
+use crate::state::linux::kernel::folders_of;
 use crate::state::linux::mounts::mounted;
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::{number, optional};
@@ -75,11 +76,7 @@ fn walk_groups(capture: &mut TableCapture<'_>, root: KernelTree, asked: &mut usi
         if !ask_group(capture, &group, &mut places)? {
             return Ok(());
         }
-        match group.folders() {
-            Ok(folders) => waiting.extend(folders.into_iter().map(|folder| (folder, depth + 1))),
-            Err(reason) if has_ended(&reason) => {}
-            Err(reason) => capture.gap(String::from_utf8_lossy(group.path()), &reason),
-        }
+        waiting.extend(folders_of(capture, &group).into_iter().map(|folder| (folder, depth + 1)));
     }
     Ok(())
 }

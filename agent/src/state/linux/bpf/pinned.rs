@@ -5,8 +5,8 @@ use std::io;
 use serde::Serialize;
 
 use crate::source::KernelTree;
+use crate::state::linux::kernel::folders_of;
 use crate::state::linux::mounts::mounted;
-use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::text;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -79,11 +79,7 @@ fn walk(capture: &mut TableCapture<'_>, root: KernelTree, names: &mut usize) -> 
             capture.gap(String::from_utf8_lossy(folder.path()), &reason);
             return Ok(());
         }
-        match folder.folders() {
-            Ok(folders) => waiting.extend(folders.into_iter().map(|folder| (folder, depth + 1))),
-            Err(reason) if has_ended(&reason) => {}
-            Err(reason) => capture.gap(String::from_utf8_lossy(folder.path()), &reason),
-        }
+        waiting.extend(folders_of(capture, &folder).into_iter().map(|folder| (folder, depth + 1)));
     }
     Ok(())
 }

@@ -1,0 +1,50 @@
+//! Owns what the tables of the kernel itself share; refuses to write to it.
+
+pub(super) mod controls;
+pub(super) mod formats;
+pub(super) mod hidden_modules;
+pub(super) mod info;
+pub(super) mod keys;
+pub(super) mod messages;
+pub(super) mod texts;
+
+use crate::source::{KernelTree, kernel_prefix};
+use crate::state::TableCapture;
+
+use super::process_folders::has_ended;
+
+/// The folders of `tree` that open; the others become gaps.
+pub(super) fn folders_of(capture: &mut TableCapture<'_>, tree: &KernelTree) -> Vec<KernelTree> {
+    let folders = match tree.folders() {
+        Ok(folders) => folders,
+        Err(reason) => {
+            if !has_ended(&reason) {
+                capture.gap(String::from_utf8_lossy(tree.path()), &reason);
+            }
+            return Vec::new();
+        }
+    };
+    let mut opened = Vec::new();
+    for (path, folder) in folders {
+        match folder {
+            Ok(folder) => opened.push(folder),
+            Err(reason) if has_ended(&reason) => {}
+            Err(reason) => capture.gap(String::from_utf8_lossy(&path), &reason),
+        }
+    }
+    opened
+}
+
+/// The value in a one-line file of `/proc` or `/sys`, without white space at its ends; nothing where it is not there, a
+/// gap where it cannot be read.
+pub(super) fn value(capture: &mut TableCapture<'_>, path: &str) -> Option<Vec<u8>> {
+    match kernel_prefix(path, 64 << 10) {
+        Ok(prefix) => Some(prefix.bytes.trim_ascii().to_vec()),
+        Err(reason) => {
+            if !has_ended(&reason) {
+                capture.gap(path, &reason);
+            }
+            None
+        }
+    }
+}
