@@ -229,8 +229,22 @@ fn settings_are_those_of_sysctl_without_the_secrets() {
             .iter()
             .any(|name| line.contains(name))
     };
+    // Counters may come back to where they were.
+    let counts = |line: &str| {
+        [
+            "fs.dentry-state",
+            "fs.inode-",
+            "fs.file-nr",
+            "kernel.ns_last_pid",
+            "kernel.random.",
+            "kernel.pty.nr",
+        ]
+        .iter()
+        .any(|name| line.starts_with(name))
+    };
     // What stays the same in between is in both.
-    let stable: Vec<&String> = before.intersection(&after).filter(|line| !secret(line)).collect();
+    let stable: Vec<&String> =
+        before.intersection(&after).filter(|line| !secret(line) && !counts(line)).collect();
     assert!(stable.len() > 300, "{}", stable.len());
     let missing: Vec<_> =
         stable.into_iter().filter(|line| line.contains(" = ") && !ours.contains(line.trim_end())).collect();
@@ -288,4 +302,112 @@ fn no_module_of_this_host_is_hidden_and_texts_are_kept() {
     let (texts, captured) = capture("kernel_texts");
     assert_eq!(texts.len(), captured.raw.len());
     assert!(texts.iter().any(|row| row["path"] == "/proc/iomem"));
+}
+
+#[test]
+fn loop_device_is_found_with_its_backing_file_even_when_that_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("back ing");
+    fs::File::create(&file).unwrap().set_len(1 << 20).unwrap();
+    let device =
+        output("losetup", &["--find", "--show", "--read-only", "--offset", "4096", file.to_str().unwrap()]);
+    let device = Detached(device.trim().to_owned());
+    let found =
+        |rows: Vec<Value>| rows.into_iter().find(|row| row["name"] == device.0.as_str()).expect("listed");
+    let row = found(rows("loop_devices"));
+    assert_eq!((&row["backing_file"], &row["deleted"]), (&file.to_str().unwrap().into(), &false.into()));
+    assert_eq!((&row["offset"], &row["read_only"]), (&4096.into(), &true.into()));
+    let row = found(rows("block_devices"));
+    assert_eq!((&row["size"], &row["read_only"]), (&(((1 << 20) - 4096) / 512).into(), &true.into()));
+    fs::remove_file(&file).unwrap();
+    let row = found(rows("loop_devices"));
+    assert_eq!((&row["backing_file"], &row["deleted"]), (&file.to_str().unwrap().into(), &true.into()));
+}
+
+struct Detached(String);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn block_devices_are_those_of_lsblk() {
+    let theirs: Value = serde_json::from_str(&output(
+        "lsblk",
+        &["--json", "--bytes", "--list", "--all", "-o", "PATH,SIZE,MAJ:MIN"],
+    ))
+    .unwrap();
+    let ours = rows("block_devices");
+    for device in theirs["blockdevices"].as_array().unwrap() {
+        // Another test's device comes and goes.
+        if device["path"].as_str().unwrap().starts_with("/dev/loop") {
+            continue;
+        }
+        let row = ours.iter().find(|row| row["name"] == device["path"]).expect("listed");
+        assert_eq!(row["device_number"].as_str(), device["maj:min"].as_str().map(str::trim));
+        assert_eq!(row["size"].as_u64().unwrap() * 512, device["size"].as_u64().unwrap());
+    }
+    assert!(!ours.is_empty());
+    for table in ["swaps", "device_mapper", "md_devices"] {
+        assert_eq!(capture(table).1.gap_count, 0);
+    }
+}
+
+/// Mounts twice over one folder, and once below it, in a namespace of its own.
+const MOUNTS: &str = r"
+import os, subprocess, sys
+os.unshare(os.CLONE_NEWNS) if hasattr(os, 'unshare') else __import__('ctypes').CDLL(None).unshare(0x20000)
+run = lambda *words: subprocess.run(words, check=True)
+run('mount', '--make-rprivate', '/')
+run('mount', '-t', 'tmpfs', 'lower', sys.argv[1])
+os.mkdir(sys.argv[1] + '/below')
+run('mount', '-t', 'tmpfs', 'below', sys.argv[1] + '/below')
+run('mount', '-t', 'tmpfs', 'upper', sys.argv[1])
+print('ready', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn mounts_of_another_namespace_are_shown_and_the_hidden_ones_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let holder = Holding::python(MOUNTS, &[path]);
+    let rows = rows("mounts");
+    let hidden = |device: &str| {
+        let row = rows
+            .iter()
+            .find(|row| row["device"] == device && row["path"].as_str().unwrap().starts_with(path));
+        let row = row.unwrap_or_else(|| panic!("{device} is listed"));
+        assert_eq!(row["pid"], holder.0.id());
+        row["over_mounted"].as_bool().unwrap()
+    };
+    assert_eq!((hidden("lower"), hidden("below"), hidden("upper")), (true, true, false));
+    let namespaces: BTreeSet<_> = rows.iter().map(|row| row["namespace"].as_u64()).collect();
+    assert!(namespaces.len() > 1);
+}
+
+#[test]
+fn mounts_of_this_namespace_are_those_of_findmnt() {
+    // Other tests mount and unmount below the temporary folder.
+    let own = |path: &str| !path.starts_with(std::env::temp_dir().to_str().unwrap());
+    let theirs = output("findmnt", &["--noheadings", "--raw", "--output", "TARGET,FSTYPE"]);
+    let theirs: Vec<(String, String)> = theirs
+        .lines()
+        .filter_map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>().try_into().ok())
+        .map(|[target, kind]: [String; 2]| (target, kind))
+        .filter(|(target, _)| own(target))
+        .collect();
+    let ours: Vec<(String, String)> = rows("mounts")
+        .iter()
+        .filter(|row| row["pid"] == std::process::id() && own(row["path"].as_str().unwrap()))
+        .map(|row| (row["path"].as_str().unwrap().to_owned(), row["type"].as_str().unwrap().to_owned()))
+        .collect();
+    let sorted = |mut mounts: Vec<(String, String)>| {
+        mounts.sort();
+        mounts
+    };
+    assert!(theirs.len() > 5);
+    assert_eq!(sorted(ours), sorted(theirs));
 }

@@ -40,6 +40,7 @@ mod sock_diag;
 mod socket_owners;
 mod socket_text;
 mod sockets;
+mod storage;
 mod text;
 mod users;
 mod utmp;
@@ -71,6 +72,11 @@ const TABLES: &[Table] = &[
     kernel::formats::TABLE,
     kernel::texts::TABLE,
     mounts::TABLE,
+    storage::swaps::TABLE,
+    storage::loop_devices::TABLE,
+    storage::device_mapper::TABLE,
+    storage::md_devices::TABLE,
+    storage::block_devices::TABLE,
     open_files::TABLE,
     interfaces::DETAILS,
     interfaces::ADDRESSES,
