@@ -411,3 +411,46 @@ fn mounts_of_this_namespace_are_those_of_findmnt() {
     assert!(theirs.len() > 5);
     assert_eq!(sorted(ours), sorted(theirs));
 }
+
+#[test]
+fn firmware_and_buses_are_those_of_sys() {
+    let (tables, captured) = capture("acpi_tables");
+    for row in &tables {
+        let path = format!("/sys/firmware/acpi/tables/{}", row["name"].as_str().unwrap());
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!((&row["size"], &row["stated_size"]), (&bytes.len().into(), &bytes.len().into()));
+        assert!(captured.raw.iter().any(|raw| raw.path == path && raw.bytes == bytes));
+        let digest = output("sha256sum", &[&path]);
+        assert_eq!(row["sha256"].as_str(), digest.split_whitespace().next());
+    }
+    let count = |folder: &str| fs::read_dir(folder).map_or(0, Iterator::count);
+    let devices = rows("pci_devices");
+    assert_eq!(devices.len(), count("/sys/bus/pci/devices"));
+    for row in &devices {
+        let at = |file: &str| {
+            fs::read_to_string(format!("/sys/bus/pci/devices/{}/{file}", row["pci_slot"].as_str().unwrap()))
+        };
+        assert_eq!(row["vendor_id"].as_str(), Some(at("vendor").unwrap().trim()));
+        let class = at("class").unwrap();
+        let ours = format!(
+            "0x{}{}",
+            row["pci_class_id"].as_str().unwrap(),
+            row["pci_subclass_id"].as_str().unwrap()
+        );
+        assert!(class.starts_with(&ours), "{class} {ours}");
+    }
+    assert_eq!(rows("platform_info").len(), 1);
+    // What this host has none of is no gap.
+    for (table, source) in [
+        ("usb_devices", "/sys/bus/usb/devices"),
+        ("dmi_values", "/sys/class/dmi/id"),
+        ("ima_measurements", "/sys/kernel/security/ima"),
+        ("efi_variables", "/sys/firmware/efi"),
+        ("tpm_event_log", "/sys/kernel/security/tpm0"),
+    ] {
+        let (rows, captured) = capture(table);
+        if !Path::new(source).exists() {
+            assert_eq!((rows.len(), captured.gap_count), (0, 0), "{table}");
+        }
+    }
+}

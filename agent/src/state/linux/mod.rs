@@ -23,6 +23,7 @@
 
 mod bpf;
 pub mod clock;
+mod firmware;
 mod hidden_processes;
 mod interfaces;
 mod kernel;
@@ -77,6 +78,14 @@ const TABLES: &[Table] = &[
     storage::device_mapper::TABLE,
     storage::md_devices::TABLE,
     storage::block_devices::TABLE,
+    firmware::ima::TABLE,
+    firmware::tpm_log::TABLE,
+    firmware::efi_variables::TABLE,
+    firmware::acpi_tables::TABLE,
+    firmware::platform::PLATFORM,
+    firmware::platform::DMI,
+    firmware::pci_devices::TABLE,
+    firmware::usb_devices::TABLE,
     open_files::TABLE,
     interfaces::DETAILS,
     interfaces::ADDRESSES,
