@@ -51,7 +51,7 @@ struct Mounted(PathBuf);
 
 impl Mounted {
     fn new(kind: &str, source: &str, at: &Path) -> Self {
-        output("mount", &["-t", kind, source, at.to_str().unwrap()]);
+        output("mount", &["-t", kind, source, at.to_str().expect("a path of text")]);
         Self(at.to_owned())
     }
 }
@@ -76,7 +76,8 @@ impl Holding {
             .spawn()
             .expect("python3 starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let written = child.stdout.take().expect("a pipe");
+        BufReader::new(written).read_line(&mut line).expect("a line");
         assert!(!line.is_empty(), "the program is ready");
         Self(child, line.split_whitespace().map(str::to_owned).collect())
     }
@@ -186,6 +187,58 @@ fn bpf_program_map_link_attachment_and_pin_are_found_with_their_holder() {
     assert!(drift.abs() <= 2, "{drift}");
     drop(holder);
     fs::remove_dir(&group).unwrap();
+}
+
+/// Pins a program of the type in the second argument at the path in the first.
+const PINNED: &str = r#"
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, attributes):
+    attributes = ctypes.create_string_buffer(attributes.ljust(128, b'\0'), 128)
+    result = libc.syscall(321 if os.uname().machine == 'x86_64' else 280, command, attributes, 128)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), 'bpf %d' % command)
+    return result
+code = ctypes.create_string_buffer(struct.pack('=BBhi', 0xb7, 0, 0, 2) + struct.pack('=BBhi', 0x95, 0, 0, 0), 16)
+licence = ctypes.create_string_buffer(b'GPL')
+program = bpf(5, struct.pack('=IIQQIIQII', int(sys.argv[2]), 2, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0, 0, 0))
+path = ctypes.create_string_buffer(sys.argv[1].encode())
+bpf(6, struct.pack('=QI', ctypes.addressof(path), program))
+print(next(line.split()[1] for line in open('/proc/self/fdinfo/%d' % program) if line.startswith('prog_id')))
+"#;
+
+/// A pair of interfaces that ends with the test.
+struct Interface(String);
+
+impl Drop for Interface {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", &self.0]).status();
+    }
+}
+
+#[test]
+fn programs_at_an_interface_are_found_by_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let _pins = Mounted::new("bpf", "none", folder.path());
+    let pin = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (express, filter) = (pin("express"), pin("filter"));
+    let id = |path: &str, kind: &str| {
+        output("python3", &["-c", PINNED, path, kind]).trim().parse::<u64>().unwrap()
+    };
+    let (express_id, filter_id) = (id(&express, "6"), id(&filter, "3"));
+    let name = format!("hf{}", std::process::id() % 1_000_000);
+    output("ip", &["link", "add", &name, "type", "veth", "peer", "name", &format!("{name}p")]);
+    let _interface = Interface(name.clone());
+    output("ip", &["link", "set", "dev", &name, "xdpgeneric", "pinned", &express]);
+    output("tc", &["qdisc", "add", "dev", &name, "clsact"]);
+    output("tc", &["filter", "add", "dev", &name, "egress", "bpf", "da", "object-pinned", &filter]);
+    let rows = rows("bpf_attachments");
+    let found: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row["interface"] == name.as_str())
+        .map(|row| (row["attach_type"].as_str().unwrap(), row["program_id"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(found, BTreeSet::from([("xdp_generic", express_id), ("tc_egress", filter_id)]));
 }
 
 #[test]

@@ -223,7 +223,8 @@ impl BpfObject {
     /// Fills `info` and returns its first word.
     fn ask(&self, info: &mut [u64; BPF_INFO / 8]) -> io::Result<u64> {
         let mut attributes = BpfAttributes::default();
-        attributes[0] = words(self.fd.as_raw_fd().cast_unsigned(), BPF_INFO as u32);
+        let length = u32::try_from(BPF_INFO).unwrap_or_default();
+        attributes[0] = words(self.fd.as_raw_fd().cast_unsigned(), length);
         attributes[1] = info.as_mut_ptr() as u64;
         // SAFETY: `info` lives through the call and is as long as told. All of it is zero, which asks for nothing to be
         // copied, but for one pointer to living memory with its true length, at the place that `linux/bpf.h` gives it in

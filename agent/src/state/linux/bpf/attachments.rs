@@ -5,19 +5,20 @@ use std::io;
 
 use serde::Serialize;
 
-use super::names::{attach_type, cgroup_places, interface_places};
-use crate::source::{BpfTarget, KernelTree, bpf_attached, kernel_dir, kernel_prefix};
+use super::interfaces::programs_at_interfaces;
+use super::names::{attach_type, cgroup_places};
+use crate::source::{BpfTarget, KernelTree, bpf_attached};
 use crate::state::linux::kernel::folders_of;
 use crate::state::linux::mounts::mounted;
 use crate::state::linux::process_folders::has_ended;
-use crate::state::linux::text::{number, optional};
+use crate::state::linux::text::optional;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(in crate::state::linux) const TABLE: Table = Table {
     name: "bpf_attachments",
     about: "Programs in the kernel (eBPF) that are attached to control groups and interfaces.",
-    sources: &["bpf(2): BPF_PROG_QUERY", "cgroup2 mounts", "/sys/class/net"],
+    sources: &["bpf(2): BPF_PROG_QUERY", "cgroup2 mounts", "rtnetlink RTM_GETLINK, RTM_GETTFILTER"],
     group: Group::Kernel,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
@@ -27,7 +28,7 @@ pub(in crate::state::linux) const TABLE: Table = Table {
 /// One program in one place.
 #[derive(Serialize)]
 struct AttachmentRow {
-    /// Derived: Place in the kernel, such as cgroup_inet_ingress or tcx_egress.
+    /// Derived: Place in the kernel, such as cgroup_inet_ingress, xdp_driver, tc_ingress or tcx_egress.
     attach_type: String,
     /// Derived: Number of the program.
     program_id: u32,
@@ -114,35 +115,17 @@ fn ask_group(capture: &mut TableCapture<'_>, group: &KernelTree, places: &mut Ve
 }
 
 fn capture_interfaces(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let names = match kernel_dir("/sys/class/net") {
-        Ok(names) => names,
-        Err(reason) => {
-            if !has_ended(&reason) {
-                capture.gap("/sys/class/net", &reason);
-            }
-            return Ok(());
-        }
-    };
-    for name in names.flatten() {
-        let Ok(shown) = std::str::from_utf8(&name) else { continue };
-        let index = kernel_prefix(&format!("/sys/class/net/{shown}/ifindex"), 64).ok();
-        let Some(index) = index.and_then(|index| number::<u32>(index.bytes.trim_ascii())) else { continue };
-        for place in interface_places() {
-            // Kernels before Linux 6.6 know no such place, and netkit places are only at netkit interfaces.
-            let Ok((programs, flags)) = bpf_attached(BpfTarget::Interface(index), place) else { continue };
-            for program_id in programs {
-                let (interface, interface_raw) = optional(Some(&name));
-                capture.row(&AttachmentRow {
-                    attach_type: attach_type(place),
-                    program_id,
-                    flags,
-                    cgroup: None,
-                    cgroup_raw: None,
-                    interface,
-                    interface_raw,
-                })?;
-            }
-        }
+    for found in programs_at_interfaces(capture)? {
+        let (interface, interface_raw) = optional(Some(&found.interface));
+        capture.row(&AttachmentRow {
+            attach_type: found.place,
+            program_id: found.program_id,
+            flags: found.flags,
+            cgroup: None,
+            cgroup_raw: None,
+            interface,
+            interface_raw,
+        })?;
     }
     Ok(())
 }

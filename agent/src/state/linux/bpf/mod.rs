@@ -2,6 +2,7 @@
 //! any.
 
 pub(super) mod attachments;
+mod interfaces;
 pub(super) mod links;
 pub(super) mod maps;
 mod names;

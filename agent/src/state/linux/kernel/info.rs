@@ -103,7 +103,6 @@ const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11
 fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let command = keep_small(capture, "/proc/cmdline");
     let build = keep_small(capture, "/proc/version");
-    let (words, image, root) = command.as_deref().map_or((None, None, None), split_command);
     let version = value(capture, "/proc/sys/kernel/osrelease");
     let taint = value(capture, "/proc/sys/kernel/tainted").and_then(|taint| number(&taint));
     let lockdown = value(capture, "/sys/kernel/security/lockdown");
@@ -111,9 +110,10 @@ fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let boot_id = value(capture, "/proc/sys/kernel/random/boot_id");
     let switch = |value: Option<Vec<u8>>| value.and_then(|value| number::<u8>(&value)).map(|on| on != 0);
     let (version, version_raw) = optional(version.as_deref());
-    let (arguments, arguments_raw) = optional(words.as_deref());
-    let (path, path_raw) = optional(image);
-    let (device, device_raw) = optional(root);
+    let command = command.as_deref();
+    let (arguments, arguments_raw) = optional(command.map(arguments).as_deref());
+    let (path, path_raw) = optional(command.and_then(|command| named(command, IMAGE)));
+    let (device, device_raw) = optional(command.and_then(|command| named(command, ROOT)));
     let (build, build_raw) = optional(build.as_deref().map(<[u8]>::trim_ascii_end));
     let (security_modules, security_modules_raw) = optional(modules.as_deref());
     let row = InfoRow {
@@ -140,19 +140,23 @@ fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
     capture.row(&row)
 }
 
-/// The command line without the words for the image and the root device, and what those two name.
-fn split_command(command: &[u8]) -> (Option<Vec<u8>>, Option<&[u8]>, Option<&[u8]>) {
-    let command = command.trim_ascii_end();
-    let named = |key: &[u8]| fields(command).find_map(|word| word.strip_prefix(key));
-    let (image, root) = (named(b"BOOT_IMAGE="), named(b"root="));
-    if image.is_none() && root.is_none() {
-        return (Some(command.to_vec()), None, None);
-    }
-    let others: Vec<&[u8]> = fields(command)
-        .filter(|word| !word.starts_with(b"BOOT_IMAGE=") && !word.starts_with(b"root="))
-        .collect();
-    (Some(others.join(&b' ')), image, root)
+/// The words of the command line named `key`: what the first one names.
+fn named<'a>(command: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    fields(command).find_map(|word| word.strip_prefix(key))
 }
+
+/// The command line without the words for the image and the root device; as it is where it has neither.
+fn arguments(command: &[u8]) -> Vec<u8> {
+    let command = command.trim_ascii_end();
+    let named = |word: &[u8]| word.starts_with(IMAGE) || word.starts_with(ROOT);
+    if !fields(command).any(named) {
+        return command.to_vec();
+    }
+    fields(command).filter(|word| !named(word)).collect::<Vec<_>>().join(&b' ')
+}
+
+const IMAGE: &[u8] = b"BOOT_IMAGE=";
+const ROOT: &[u8] = b"root=";
 
 fn reasons(taint: u64) -> String {
     let named = |bit: u32| {
@@ -192,12 +196,13 @@ mod tests {
 
     #[test]
     fn command_line_is_parted_into_image_root_and_the_rest() {
-        let (words, image, root) = split_command(b"BOOT_IMAGE=/vmlinuz root=UUID=1 ro  quiet\n");
+        let command = b"BOOT_IMAGE=/vmlinuz root=UUID=1 ro  quiet\n";
+        assert_eq!(arguments(command), b"ro quiet");
         assert_eq!(
-            (words.as_deref(), image, root),
-            (Some(&b"ro quiet"[..]), Some(&b"/vmlinuz"[..]), Some(&b"UUID=1"[..]))
+            (named(command, IMAGE), named(command, ROOT)),
+            (Some(&b"/vmlinuz"[..]), Some(&b"UUID=1"[..]))
         );
-        assert_eq!(split_command(b"a  b\n").0.as_deref(), Some(&b"a  b"[..]));
+        assert_eq!(arguments(b"a  b\n"), b"a  b");
         assert_eq!(chosen(b"none [integrity] confidentiality\n").as_deref(), Some("integrity"));
         assert_eq!(chosen(b"\xff [] x]"), Some(String::new()));
     }
