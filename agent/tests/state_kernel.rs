@@ -241,6 +241,48 @@ fn programs_at_an_interface_are_found_by_place() {
     assert_eq!(found, BTreeSet::from([("xdp_generic", express_id), ("tc_egress", filter_id)]));
 }
 
+/// Attaches a program to a user probe by a perf event, as tools did before there were links.
+const PROBE: &str = r#"
+import ctypes, fcntl, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+intel = os.uname().machine == 'x86_64'
+def call(number, *arguments):
+    result = libc.syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), 'call %d' % number)
+    return result
+code = ctypes.create_string_buffer(struct.pack('=BBhi', 0xb7, 0, 0, 0) + struct.pack('=BBhi', 0x95, 0, 0, 0), 16)
+licence = ctypes.create_string_buffer(b'GPL')
+attributes = struct.pack('=IIQQ', 2, 2, ctypes.addressof(code), ctypes.addressof(licence)).ljust(128, b'\0')
+program = call(321 if intel else 280, 5, ctypes.create_string_buffer(attributes, 128), 128)
+kind = int(open('/sys/bus/event_source/devices/uprobe/type').read())
+path = ctypes.create_string_buffer(os.path.realpath(sys.argv[1]).encode())
+event = struct.pack('=IIQQQQQIIQQ', kind, 112, 0, 0, 0, 0, 0, 0, 0, ctypes.addressof(path), 64).ljust(112, b'\0')
+event = call(298 if intel else 241, ctypes.create_string_buffer(event, 112), os.getpid(), -1, -1, 8)
+fcntl.ioctl(event, 0x40042408, program)
+print(next(line.split()[1] for line in open('/proc/self/fdinfo/%d' % program) if line.startswith('prog_id')), event, flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn program_behind_a_perf_event_is_found_with_what_it_probes() {
+    let folder = tempfile::tempdir().unwrap();
+    let probed = folder.path().join("probed");
+    fs::copy("/bin/true", &probed).unwrap();
+    let holder = Holding::python(PROBE, &[probed.to_str().unwrap()]);
+    let [program, event] = holder.1.iter().map(|id| id.parse::<u64>().unwrap()).collect::<Vec<_>>()[..]
+    else {
+        panic!("two numbers")
+    };
+    let rows = rows("bpf_attachments");
+    let row = rows
+        .iter()
+        .find(|row| row["pid"] == holder.0.id() && row["fd"] == event)
+        .expect("the event is found");
+    assert_eq!((&row["program_id"], &row["attach_type"]), (&program.into(), &"uprobe".into()));
+    assert_eq!((&row["target"], &row["offset"]), (&probed.to_str().unwrap().into(), &64.into()));
+}
+
 #[test]
 fn registered_program_format_is_found() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,8 +15,8 @@ use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFla
 use rustix::io::Errno;
 
 pub use calls::{
-    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfTarget, Discipline, bpf_attached,
-    bpf_next_id, discipline,
+    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfProbe, BpfTarget, Discipline, bpf_attached,
+    bpf_next_id, bpf_probe, discipline,
 };
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use messages::{KernelMessages, kernel_messages};

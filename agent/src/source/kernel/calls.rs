@@ -92,6 +92,9 @@ pub const BPF_INFO: usize = 512;
 /// The most that [`BpfObject::describe`] lets a description point at, in bytes.
 const BPF_POINTED: usize = 16 << 20;
 
+/// The longest name of a probe that is asked for, in bytes.
+const BPF_NAME: usize = 4096;
+
 /// Numbers of programs that one [`bpf_attached`] returns at most.
 const BPF_ATTACHED: usize = 1024;
 
@@ -104,6 +107,7 @@ const BPF_PROG_GET_FD_BY_ID: u32 = 13;
 const BPF_MAP_GET_FD_BY_ID: u32 = 14;
 const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 const BPF_PROG_QUERY: u32 = 16;
+const BPF_TASK_FD_QUERY: u32 = 20;
 const BPF_LINK_GET_FD_BY_ID: u32 = 30;
 const BPF_LINK_GET_NEXT_ID: u32 = 31;
 const BPF_F_RDONLY: u32 = 1 << 3;
@@ -156,6 +160,40 @@ pub fn bpf_attached(target: BpfTarget<'_>, attach_type: u32) -> io::Result<(Vec<
     unsafe { bpf(BPF_PROG_QUERY, &mut attributes) }?;
     ids.truncate(halves(attributes[3])[0] as usize);
     Ok((ids, halves(attributes[1])[1]))
+}
+
+/// The program behind one open perf event.
+#[derive(Debug)]
+pub struct BpfProbe {
+    /// Number of the program.
+    pub program_id: u32,
+    /// `enum bpf_task_fd_type`.
+    pub kind: u32,
+    /// Name of the tracepoint, kernel function or probed file, up to its NUL; empty where the kernel has none.
+    pub target: Vec<u8>,
+    /// Where in it the probe lies, bytes.
+    pub offset: u64,
+    /// Address of a kernel probe; zero where the kernel hides it.
+    pub address: u64,
+}
+
+/// The program behind the perf event that the process `pid` has open as `fd`.
+///
+/// # Errors
+///
+/// `NotFound` where there is no program behind it, or the descriptor is gone; otherwise as [`bpf_next_id`].
+pub fn bpf_probe(pid: u32, fd: u32) -> io::Result<BpfProbe> {
+    let mut target = vec![0u8; BPF_NAME];
+    let mut attributes = BpfAttributes::default();
+    attributes[0] = words(pid, fd);
+    attributes[1] = words(0, u32::try_from(target.len()).unwrap_or_default());
+    attributes[2] = target.as_mut_ptr() as u64;
+    // SAFETY: the one pointer set is to `target`, which lives through the call, with its true length before it.
+    unsafe { bpf(BPF_TASK_FD_QUERY, &mut attributes) }?;
+    let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
+    target.truncate(end);
+    let [program_id, kind] = halves(attributes[3]);
+    Ok(BpfProbe { program_id, kind, target, offset: attributes[4], address: attributes[5] })
 }
 
 /// What programs are attached to.
