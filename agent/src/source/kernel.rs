@@ -42,7 +42,9 @@ const BELOW: &[(&str, &[u32])] = &[
     ("/sys/fs/bpf", &[0xcafe_4a11]),
     ("/sys/fs/cgroup", &[0x0102_1994, 0x0027_e0eb, 0x6367_7270]),
     ("/sys/firmware/efi/efivars", &[0xde5e_81e4]),
+    ("/sys/kernel/debug", &[0x6462_6720]),
     ("/sys/kernel/security", &[0x7363_6673]),
+    ("/sys/kernel/tracing", &[0x7472_6163]),
 ];
 
 const READING: OFlags = OFlags::RDONLY

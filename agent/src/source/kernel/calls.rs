@@ -173,8 +173,6 @@ pub struct BpfProbe {
     pub target: Vec<u8>,
     /// Where in it the probe lies, bytes.
     pub offset: u64,
-    /// Address of a kernel probe; zero where the kernel hides it.
-    pub address: u64,
 }
 
 /// The program behind the perf event that the process `pid` has open as `fd`.
@@ -193,7 +191,7 @@ pub fn bpf_probe(pid: u32, fd: u32) -> io::Result<BpfProbe> {
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     target.truncate(end);
     let [program_id, kind] = halves(attributes[3]);
-    Ok(BpfProbe { program_id, kind, target, offset: attributes[4], address: attributes[5] })
+    Ok(BpfProbe { program_id, kind, target, offset: attributes[4] })
 }
 
 /// What programs are attached to.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::process_folders::{each_process, keep_small, noted};
 use super::text::{bracketed, number, text};
-use crate::source::{KERNEL_TEXT_CAP, KernelFolder, kernel_lines};
+use crate::source::{KERNEL_TEXT_CAP, KernelFolder, kernel_lines, kernel_link};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -71,24 +71,35 @@ const NAMESPACES: usize = 1_000;
 /// Captures the table: the agent's own namespace, then one process of every other.
 pub(super) fn capture_mounts(capture: &mut TableCapture<'_>) -> io::Result<()> {
     keep_small(capture, MOUNTINFO);
-    let pid = std::process::id();
-    let own = KernelFolder::of_process(pid)?;
-    let namespace = bracketed(&own.link("ns/mnt")?, b"mnt").unwrap_or_default();
-    let mut seen = BTreeSet::from([namespace]);
-    capture_namespace(capture, &own, pid, namespace)?;
-    each_process(capture, &mut |capture, pid, process| {
-        let target = noted(capture, process, "ns/mnt", process.link("ns/mnt"));
-        let Some(namespace) = target.and_then(|target| bracketed(&target, b"mnt")) else { return Ok(()) };
-        if seen.len() >= NAMESPACES || !seen.insert(namespace) {
-            return Ok(());
-        }
-        capture_namespace(capture, process, pid, namespace)
-    })?;
+    let mut seen = BTreeSet::new();
+    // The number of the agent in the namespace of its `/proc`.
+    let own = kernel_link("/proc/self").and_then(|pid| number(&pid).ok_or(io::ErrorKind::InvalidData.into()));
+    match own.and_then(|pid| Ok((pid, KernelFolder::of_process(pid)?))) {
+        Ok((pid, process)) => capture_once(capture, &process, pid, &mut seen)?,
+        Err(reason) => capture.gap("/proc/self", &reason),
+    }
+    each_process(capture, &mut |capture, pid, process| capture_once(capture, process, pid, &mut seen))?;
     if seen.len() >= NAMESPACES {
         let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more namespaces than are shown");
         capture.gap(format!("mount namespaces past {NAMESPACES}"), &reason);
     }
     Ok(())
+}
+
+/// Captures the namespace of `process` where it was not `seen` yet.
+fn capture_once(
+    capture: &mut TableCapture<'_>,
+    process: &KernelFolder,
+    pid: u32,
+    seen: &mut BTreeSet<u64>,
+) -> io::Result<()> {
+    let target = noted(capture, process, "ns/mnt", process.link("ns/mnt"));
+    match target.and_then(|target| bracketed(&target, b"mnt")) {
+        Some(namespace) if seen.len() < NAMESPACES && seen.insert(namespace) => {
+            capture_namespace(capture, process, pid, namespace)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn capture_namespace(

@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn probe_names_its_place_and_what_it_probes() {
-        let probe =
-            BpfProbe { program_id: 7, kind: 4, target: b"/bin/\xff".to_vec(), offset: 16, address: 0 };
+        let probe = BpfProbe { program_id: 7, kind: 4, target: b"/bin/\xff".to_vec(), offset: 16 };
         let row = probe_row(1, 3, &probe);
         assert_eq!((row.attach_type.as_str(), row.offset, row.pid), ("uprobe", Some(16), Some(1)));
         assert!(row.target_raw.is_some());

@@ -5,6 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::source::kernel_lines;
+use crate::state::linux::kernel::note_unmounted;
 use crate::state::linux::process_folders::{has_ended, keep_small};
 use crate::state::linux::text::{number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -44,6 +45,7 @@ struct MeasurementRow {
 }
 
 fn capture_measurements(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    note_unmounted(capture, "/sys/kernel/security");
     keep_small(capture, LOG);
     let mut unreadable = 0;
     let mut written = Ok(());

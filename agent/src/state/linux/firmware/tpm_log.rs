@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::names;
 use super::tpm_events::{Event, Events, algorithm, event_name};
+use crate::state::linux::kernel::note_unmounted;
 use crate::state::linux::process_folders::has_ended;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -50,6 +51,7 @@ const DATA: usize = 16 << 10;
 
 fn capture_logs(capture: &mut TableCapture<'_>) -> io::Result<()> {
     const FOLDER: &str = "/sys/kernel/security";
+    note_unmounted(capture, FOLDER);
     for tpm in names(capture, FOLDER).into_iter().filter(|name| name.starts_with("tpm")) {
         let path = format!("{FOLDER}/{tpm}/binary_bios_measurements");
         match capture.keep_raw(&path) {

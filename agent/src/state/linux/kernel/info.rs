@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::value;
+use super::{note_unmounted, value};
 use crate::source::kernel_prefix;
 use crate::state::linux::process_folders::keep_small;
 use crate::state::linux::text::{fields, number, optional, text};
@@ -105,6 +105,7 @@ fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let build = keep_small(capture, "/proc/version");
     let version = value(capture, "/proc/sys/kernel/osrelease");
     let taint = value(capture, "/proc/sys/kernel/tainted").and_then(|taint| number(&taint));
+    note_unmounted(capture, "/sys/kernel/security");
     let lockdown = value(capture, "/sys/kernel/security/lockdown");
     let modules = value(capture, "/sys/kernel/security/lsm");
     let boot_id = value(capture, "/proc/sys/kernel/random/boot_id");

@@ -8,7 +8,9 @@ pub(super) mod keys;
 pub(super) mod messages;
 pub(super) mod texts;
 
-use crate::source::{KernelTree, kernel_prefix};
+use std::io;
+
+use crate::source::{KernelTree, kernel_dir, kernel_prefix};
 use crate::state::TableCapture;
 
 use super::process_folders::has_ended;
@@ -33,6 +35,16 @@ pub(super) fn folders_of(capture: &mut TableCapture<'_>, tree: &KernelTree) -> V
         }
     }
     opened
+}
+
+/// Records that the file system which belongs over `folder` is not there, so that what it would show was not looked at;
+/// nothing where the kernel has no such folder.
+pub(super) fn note_unmounted(capture: &mut TableCapture<'_>, folder: &str) {
+    if kernel_dir(folder).is_ok_and(|mut names| names.next().is_none()) {
+        let reason =
+            io::Error::new(io::ErrorKind::NotFound, "not mounted: what it would show was not looked at");
+        capture.gap(folder, &reason);
+    }
 }
 
 /// The value in a one-line file of `/proc` or `/sys`, without white space at its ends; nothing where it is not there, a
