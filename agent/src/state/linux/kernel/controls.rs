@@ -1,11 +1,13 @@
 //! Owns the table of kernel settings; refuses to read those that act when they are read and to keep those that are
 //! secrets.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::configured::configured;
 use super::folders_of;
 use crate::source::{KernelEntry, KernelTree, Watchdog};
 use crate::state::linux::process_folders::has_ended;
@@ -16,7 +18,7 @@ use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 pub(in crate::state::linux) const TABLE: Table = Table {
     name: "system_controls",
     about: "Kernel settings (sysctl) in force, without those that are secrets.",
-    sources: &["/proc/sys"],
+    sources: &["/proc/sys", "/{etc,run,usr/lib}/sysctl.d/*.conf", "/etc/sysctl.conf"],
     group: Group::Kernel,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
@@ -37,6 +39,12 @@ struct ControlRow {
     /// Derived: Base64 of the exact bytes behind `current_value`; null where `current_value` is those bytes
     /// verbatim.
     current_value_raw: Option<String>,
+    /// osquery: Value that the files of sysctl.d(5) and sysctl.conf(5) ask for, the last of them; null where
+    /// none does, where only a pattern does, and for a secret.
+    config_value: Option<String>,
+    /// Derived: Base64 of the exact bytes behind `config_value`; null where `config_value` is those bytes
+    /// verbatim.
+    config_value_raw: Option<String>,
     /// osquery: What the value looks like: int, ints (several) or string; null where there is no value.
     r#type: Option<String>,
     /// Derived: Permissions of the file, octal.
@@ -60,6 +68,7 @@ fn capture_controls(capture: &mut TableCapture<'_>) -> io::Result<()> {
             return Ok(());
         }
     };
+    let settings = configured(capture);
     let mut watchdog = Watchdog::default();
     let mut waiting = vec![(root, 0)];
     while let Some((folder, depth)) = waiting.pop() {
@@ -68,7 +77,7 @@ fn capture_controls(capture: &mut TableCapture<'_>) -> io::Result<()> {
         match folder.files() {
             Ok(files) => {
                 for file in files {
-                    capture_control(capture, &mut watchdog, &folder, &file)?;
+                    capture_control(capture, &mut watchdog, &settings, &folder, &file)?;
                 }
             }
             Err(reason) if has_ended(&reason) => {}
@@ -104,10 +113,12 @@ fn without_formats(capture: &mut TableCapture<'_>, folder: &KernelTree) -> Vec<K
 fn capture_control(
     capture: &mut TableCapture<'_>,
     watchdog: &mut Watchdog,
+    settings: &BTreeMap<Vec<u8>, Vec<u8>>,
     folder: &Arc<KernelTree>,
     file: &KernelEntry,
 ) -> io::Result<()> {
-    let (name, name_raw) = text(&dotted(file.path.strip_prefix(b"/proc/sys/").unwrap_or(&file.path)));
+    let exact = dotted(file.path.strip_prefix(b"/proc/sys/").unwrap_or(&file.path));
+    let (name, name_raw) = text(&exact);
     let subsystem = name.split('.').next().unwrap_or_default().to_owned();
     let omitted = omitted(&name, file.mode);
     let value = match omitted {
@@ -132,10 +143,14 @@ fn capture_control(
     };
     let value = value.as_deref().map(|value| value.strip_suffix(b"\n").unwrap_or(value));
     let (current_value, current_value_raw) = optional(value);
+    let asked = settings.get(&exact).filter(|_| omitted != Some("secret"));
+    let (config_value, config_value_raw) = optional(asked.map(Vec::as_slice));
     capture.row(&ControlRow {
         name,
         name_raw,
         subsystem,
+        config_value,
+        config_value_raw,
         r#type: value.map(|value| kind(value).to_owned()),
         current_value,
         current_value_raw,
@@ -145,7 +160,7 @@ fn capture_control(
 }
 
 /// The parts of a path joined by dots, with the dots inside a part as slashes, such as `net.ipv4.conf.eth0/1.forwarding`.
-fn dotted(path: &[u8]) -> Vec<u8> {
+pub(super) fn dotted(path: &[u8]) -> Vec<u8> {
     path.iter()
         .map(|byte| match byte {
             b'/' => b'.',

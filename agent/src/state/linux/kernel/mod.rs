@@ -1,5 +1,6 @@
 //! Owns what the tables of the kernel itself share; refuses to write to it.
 
+mod configured;
 pub(super) mod controls;
 pub(super) mod formats;
 pub(super) mod hidden_modules;
