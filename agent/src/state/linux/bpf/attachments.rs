@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::interfaces::programs_at_interfaces;
 use super::names::{attach_type, cgroup_places};
 use crate::source::{BpfProbe, BpfTarget, KernelTree, bpf_attached, bpf_probe};
-use crate::state::linux::kernel::folders_of;
-use crate::state::linux::mounts::mounted;
+use crate::state::linux::kernel::{folders_of, trees};
 use crate::state::linux::process_folders::{each_descriptor, each_process, has_ended};
 use crate::state::linux::text::optional;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -67,11 +66,8 @@ const DEPTH: usize = 32;
 
 fn capture_attachments(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut asked = 0;
-    for mount in mounted(capture, "cgroup2") {
-        match KernelTree::open(&mount) {
-            Ok(root) => walk_groups(capture, root, &mut asked)?,
-            Err(reason) => capture.gap(String::from_utf8_lossy(&mount), &reason),
-        }
+    for root in trees(capture, "cgroup2") {
+        walk_groups(capture, root, &mut asked)?;
     }
     capture_interfaces(capture)?;
     capture_probes(capture)

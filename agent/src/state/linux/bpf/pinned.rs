@@ -5,8 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::source::KernelTree;
-use crate::state::linux::kernel::folders_of;
-use crate::state::linux::mounts::mounted;
+use crate::state::linux::kernel::{folders_of, trees};
 use crate::state::linux::text::text;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -48,11 +47,8 @@ const DEPTH: usize = 32;
 
 fn capture_pinned(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut names = 0;
-    for mount in mounted(capture, "bpf") {
-        match KernelTree::open(&mount) {
-            Ok(root) => walk(capture, root, &mut names)?,
-            Err(reason) => capture.gap(String::from_utf8_lossy(&mount), &reason),
-        }
+    for root in trees(capture, "bpf") {
+        walk(capture, root, &mut names)?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::io;
 
 use serde::Serialize;
 
+use super::trees;
 use crate::source::{KernelTree, kernel_prefix};
-use crate::state::linux::mounts::mounted;
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::{fields, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -62,21 +62,18 @@ struct FormatRow {
 const KIND: &str = "binfmt_misc";
 
 fn capture_formats(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mounts = mounted(capture, KIND);
+    let roots = trees(capture, KIND);
     let known = kernel_prefix("/proc/filesystems", 64 << 10).is_ok_and(|listed| {
         listed.bytes.split(|byte| *byte == b'\n').any(|line| fields(line).last() == Some(KIND.as_bytes()))
     });
-    if mounts.is_empty() && known {
+    if roots.is_empty() && known {
         // Formats stay in force when their file system is unmounted.
         let reason =
             io::Error::new(io::ErrorKind::NotFound, "not mounted: registered formats cannot be seen");
         capture.gap(KIND, &reason);
     }
-    for mount in mounts {
-        match KernelTree::open(&mount) {
-            Ok(folder) => capture_mount(capture, &folder)?,
-            Err(reason) => capture.gap(String::from_utf8_lossy(&mount), &reason),
-        }
+    for root in roots {
+        capture_mount(capture, &root)?;
     }
     Ok(())
 }

@@ -11,10 +11,26 @@ pub(super) mod texts;
 
 use std::io;
 
-use crate::source::{KernelTree, kernel_dir, kernel_prefix};
+use crate::source::{KernelTree, Watchdog, kernel_dir, kernel_prefix};
 use crate::state::TableCapture;
 
+use super::mounts::mounted;
 use super::process_folders::has_ended;
+
+/// Opens the roots of the mounts of one of the kernel's own file systems; what does not open, or does not answer because
+/// another file system on the way to it waits for its server, becomes a gap.
+pub(super) fn trees(capture: &mut TableCapture<'_>, kind: &str) -> Vec<KernelTree> {
+    let mut watchdog = Watchdog::default();
+    let mut opened = Vec::new();
+    for mount in mounted(capture, kind) {
+        let path = mount.clone();
+        match watchdog.within(move |_| KernelTree::open(&path)) {
+            Ok(tree) => opened.push(tree),
+            Err(reason) => capture.gap(String::from_utf8_lossy(&mount), &reason),
+        }
+    }
+    opened
+}
 
 /// The folders of `tree` that open; the others become gaps.
 pub(super) fn folders_of(capture: &mut TableCapture<'_>, tree: &KernelTree) -> Vec<KernelTree> {
