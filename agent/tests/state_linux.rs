@@ -229,6 +229,8 @@ fn mounts_are_as_many_as_lines_of_mountinfo() {
     let (rows, captured) = capture(table("mounts"));
     assert_eq!(rows.len(), lines);
     assert!(captured.kept.iter().any(|kept| kept.path == b"/proc/self/mountinfo"));
+    assert_eq!(rows.iter().filter(|row| row["pid"] == std::process::id()).count(), lines);
+    assert!(captured.raw.iter().any(|text| text.path == "/proc/self/mountinfo"));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod calls;
 mod executable;
 mod namespace;
+mod messages;
+mod tree;
 mod watchdog;
 
 use std::fs::File;
@@ -16,6 +18,13 @@ use rustix::io::Errno;
 pub use calls::{Discipline, LegacyAnswer, LegacyFilter, discipline, legacy_table};
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use namespace::{NamespacePlace, within_network_namespace};
+pub use calls::{
+    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfProbe, BpfTarget, Discipline, bpf_attached,
+    bpf_next_id, bpf_probe, discipline,
+};
+pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use messages::{KernelMessages, kernel_messages};
+pub use tree::{KernelEntry, KernelTree};
 pub use watchdog::Watchdog;
 
 use super::folder::{Looked, OpenFile, reopened};
@@ -29,6 +38,18 @@ pub const KERNEL_LINE_CAP: usize = super::lines::LINE_CAP;
 
 /// `SYSFS_MAGIC` of `linux/magic.h`, which rustix does not name.
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
+
+/// Folders where the kernel's own file systems, and a tmpfs among them, belong over `/proc` and `/sys`, with the magic
+/// numbers of `linux/magic.h` that are right there.
+const BELOW: &[(&str, &[u32])] = &[
+    ("/proc/sys/fs/binfmt_misc", &[0x4249_4e4d]),
+    ("/sys/fs/bpf", &[0xcafe_4a11]),
+    ("/sys/fs/cgroup", &[0x0102_1994, 0x0027_e0eb, 0x6367_7270]),
+    ("/sys/firmware/efi/efivars", &[0xde5e_81e4]),
+    ("/sys/kernel/debug", &[0x6462_6720]),
+    ("/sys/kernel/security", &[0x7363_6673]),
+    ("/sys/kernel/tracing", &[0x7472_6163]),
+];
 
 const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
@@ -264,10 +285,20 @@ fn open_checked(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         _ => return open_state_file(path, flags),
     };
     let file = rustix::fs::open(path, flags, Mode::empty())?;
-    if rustix::fs::fstatfs(&file)?.f_type != magic {
+    let found = rustix::fs::fstatfs(&file)?.f_type;
+    if found != magic && !belongs(path, found) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "another file system is mounted over it"));
     }
     Ok(file)
+}
+
+/// Whether a file system of this kind belongs over the folder that `path` lies in.
+fn belongs(path: &str, found: FsWord) -> bool {
+    BELOW.iter().any(|(folder, magics)| {
+        let beneath = path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // The type is signed on some architectures; the magic number is its low half.
+        beneath && magics.iter().any(|magic| found & 0xffff_ffff == FsWord::from(*magic))
+    })
 }
 
 /// Opens a file beside the kernel's own, such as `/etc/passwd`, and leaves its access time alone where that is allowed.
@@ -279,7 +310,11 @@ fn open_state_file(path: &str, flags: OFlags) -> io::Result<OwnedFd> {
 }
 
 /// Opens `name` under `folder` without leaving the mount that `folder` is in.
-fn open_beneath(folder: impl AsFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+fn open_beneath(
+    folder: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(folder.as_fd(), name, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, and in sandboxes that do not know the call.

@@ -195,6 +195,9 @@ impl<'a> TableCapture<'a> {
     /// Keeps bytes as they come beside the table, at most `most` of them.
     pub fn keep_stream(&mut self, path: Vec<u8>, most: u64, open: Opening<Box<dyn Read + Send>>) {
         self.kept.push(Kept { path, content: KeptContent::Stream { open, most } });
+    /// Keeps bytes that were read already for `data/raw`; `path` names where they came from.
+    pub fn keep_bytes(&mut self, path: impl Into<String>, bytes: Vec<u8>) {
+        self.raw.push(RawText { path: path.into(), bytes });
     }
 
     /// Records that `subject` could not be looked at.

@@ -27,6 +27,7 @@
 //! A network namespace is entered on a short-lived thread of the agent's own, where a socket or a text is opened; reading
 //! happens outside, since both stay in the namespace they were opened in. Each row names its namespace by inode number.
 
+mod bpf;
 pub mod clock;
 mod crontab;
 mod deleted_files;
@@ -38,6 +39,10 @@ mod iptables;
 mod last;
 mod lastlog;
 mod module_presence;
+mod firmware;
+mod hidden_processes;
+mod interfaces;
+mod kernel;
 mod modules;
 mod mounts;
 mod neighbours;
@@ -67,6 +72,7 @@ mod startup_items;
 mod startup_places;
 mod sudoers;
 mod systemd_units;
+mod storage;
 mod text;
 mod unit_files;
 mod user_groups;
@@ -92,8 +98,33 @@ const TABLES: &[Table] = &[
     iptables::TABLE,
     processes::TABLE,
     deleted_files::TABLE,
+    bpf::programs::TABLE,
+    bpf::maps::TABLE,
+    bpf::links::TABLE,
+    bpf::attachments::TABLE,
+    bpf::pinned::TABLE,
     modules::TABLE,
+    kernel::hidden_modules::TABLE,
+    kernel::info::TABLE,
+    kernel::messages::TABLE,
+    kernel::keys::TABLE,
+    kernel::controls::TABLE,
+    kernel::formats::TABLE,
+    kernel::texts::TABLE,
     mounts::TABLE,
+    storage::swaps::TABLE,
+    storage::loop_devices::TABLE,
+    storage::device_mapper::TABLE,
+    storage::md_devices::TABLE,
+    storage::block_devices::TABLE,
+    firmware::ima::TABLE,
+    firmware::tpm_log::TABLE,
+    firmware::efi_variables::TABLE,
+    firmware::acpi_tables::TABLE,
+    firmware::platform::PLATFORM,
+    firmware::platform::DMI,
+    firmware::pci_devices::TABLE,
+    firmware::usb_devices::TABLE,
     open_files::TABLE,
     interfaces::DETAILS,
     interfaces::ADDRESSES,

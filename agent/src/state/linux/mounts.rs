@@ -1,26 +1,27 @@
 //! Owns the table of mounts; refuses to touch the file systems themselves, one of which may not answer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::Serialize;
 
-use super::process_folders::keep_small;
-use super::text::{number, text};
-use crate::source::kernel_lines;
+use super::process_folders::{each_process, keep_small, noted};
+use super::text::{bracketed, number, text};
+use crate::source::{KERNEL_TEXT_CAP, KernelFolder, kernel_lines, kernel_link};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(super) const TABLE: Table = Table {
     name: "mounts",
-    about: "Mounts of the agent's mount namespace.",
-    sources: &["/proc/self/mountinfo"],
+    about: "Mounts of every mount namespace, with those that another mount hides.",
+    sources: &["/proc/self/mountinfo", "/proc/<pid>/mountinfo", "/proc/<pid>/ns/mnt"],
     group: Group::Storage,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
     capture: capture_mounts,
 };
 
-/// One mount of the examiner's mount namespace, one line of `/proc/self/mountinfo`.
+/// One mount of one mount namespace, one line of a `mountinfo`.
 #[derive(Serialize)]
 struct MountRow {
     /// osquery: Device or source as given to mount.
@@ -54,26 +55,136 @@ struct MountRow {
     /// Derived: Base64 of the exact bytes behind `propagation`; null where `propagation` is those bytes
     /// verbatim.
     propagation_raw: Option<String>,
+    /// Derived: Inode of the mount namespace.
+    namespace: u64,
+    /// Derived: A process in that namespace, through which it was seen; the agent's own for its namespace.
+    pid: u32,
+    /// Derived: Whether another mount lies over it, or over a folder above it, so that its path leads elsewhere.
+    over_mounted: bool,
 }
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// Captures the table.
+/// Mount namespaces that are shown at most.
+const NAMESPACES: usize = 1_000;
+
+/// Captures the table: the agent's own namespace, then one process of every other.
 pub(super) fn capture_mounts(capture: &mut TableCapture<'_>) -> io::Result<()> {
     keep_small(capture, MOUNTINFO);
-    let mut unreadable = 0;
-    let too_long = kernel_lines(MOUNTINFO, &mut |line| match parse_mount(line) {
-        Some(row) => capture.row(&row),
-        None => {
-            unreadable += 1;
-            Ok(())
-        }
-    })?;
-    if unreadable + too_long > 0 {
-        let reason = format!("{} lines unreadable", unreadable + too_long);
-        capture.gap(MOUNTINFO, &io::Error::new(io::ErrorKind::InvalidData, reason));
+    let mut seen = BTreeSet::new();
+    // The number of the agent in the namespace of its `/proc`.
+    let own = kernel_link("/proc/self").and_then(|pid| number(&pid).ok_or(io::ErrorKind::InvalidData.into()));
+    match own.and_then(|pid| Ok((pid, KernelFolder::of_process(pid)?))) {
+        Ok((pid, process)) => capture_once(capture, &process, pid, &mut seen)?,
+        Err(reason) => capture.gap("/proc/self", &reason),
+    }
+    each_process(capture, &mut |capture, pid, process| capture_once(capture, process, pid, &mut seen))?;
+    if seen.len() >= NAMESPACES {
+        let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more namespaces than are shown");
+        capture.gap(format!("mount namespaces past {NAMESPACES}"), &reason);
     }
     Ok(())
+}
+
+/// Captures the namespace of `process` where it was not `seen` yet.
+fn capture_once(
+    capture: &mut TableCapture<'_>,
+    process: &KernelFolder,
+    pid: u32,
+    seen: &mut BTreeSet<u64>,
+) -> io::Result<()> {
+    let target = noted(capture, process, "ns/mnt", process.link("ns/mnt"));
+    match target.and_then(|target| bracketed(&target, b"mnt")) {
+        Some(namespace) if seen.len() < NAMESPACES && seen.insert(namespace) => {
+            capture_namespace(capture, process, pid, namespace)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn capture_namespace(
+    capture: &mut TableCapture<'_>,
+    process: &KernelFolder,
+    pid: u32,
+    namespace: u64,
+) -> io::Result<()> {
+    let read = process.prefix("mountinfo", KERNEL_TEXT_CAP);
+    let Some(listed) = noted(capture, process, "mountinfo", read) else { return Ok(()) };
+    let lines = || listed.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let places = Places::of(lines());
+    let mut unreadable = u64::from(listed.cut);
+    for line in lines() {
+        let Some(mut row) = parse_mount(line) else {
+            unreadable += 1;
+            continue;
+        };
+        (row.namespace, row.pid, row.over_mounted) = (namespace, pid, places.hides(row.mount_id));
+        capture.row(&row)?;
+    }
+    if unreadable > 0 {
+        let reason = io::Error::new(io::ErrorKind::InvalidData, format!("{unreadable} lines unreadable"));
+        capture.gap(format!("/proc/{pid}/mountinfo"), &reason);
+    }
+    Ok(())
+}
+
+/// Where the mounts of one namespace lie.
+#[derive(Default)]
+struct Places<'a> {
+    by_id: BTreeMap<u64, (u64, &'a [u8])>,
+    by_path: BTreeMap<&'a [u8], Vec<u64>>,
+}
+
+/// How many mounts lie within one another at most, for the search; a host has a few.
+const WITHIN: usize = 256;
+
+impl<'a> Places<'a> {
+    fn of(lines: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut places = Self::default();
+        for line in lines {
+            let mut columns = line.split(|byte| *byte == b' ');
+            let ids = (columns.next().and_then(number), columns.next().and_then(number));
+            if let ((Some(id), Some(parent)), Some(path)) = (ids, columns.nth(2)) {
+                places.by_id.insert(id, (parent, path));
+                places.by_path.entry(path).or_default().push(id);
+            }
+        }
+        places
+    }
+
+    /// Whether a mount that this one does not lie in is at its path or above: then the path leads there.
+    fn hides(&self, id: u64) -> bool {
+        let Some((_, path)) = self.by_id.get(&id) else { return false };
+        let mut within = BTreeSet::from([id]);
+        let mut above = id;
+        while let Some((parent, _)) = self.by_id.get(&above)
+            && within.len() < WITHIN
+            && within.insert(*parent)
+        {
+            above = *parent;
+        }
+        let ends = (0..path.len()).filter(|end| path[*end] == b'/').chain([path.len()]);
+        ends.filter_map(|end| self.by_path.get(if end == 0 { &b"/"[..] } else { &path[..end] }))
+            .any(|mounts| mounts.iter().take(WITHIN).any(|other| !within.contains(other)))
+    }
+}
+
+/// Where file systems of `kind` are mounted in the agent's namespace; such mounts are few.
+pub(super) fn mounted(capture: &mut TableCapture<'_>, kind: &str) -> Vec<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    let listed = kernel_lines(MOUNTINFO, &mut |line| {
+        let mut columns = line.split(|byte| *byte == b' ');
+        let point = columns.nth(4).unwrap_or_default();
+        if columns.skip_while(|column| *column != b"-").nth(1) == Some(kind.as_bytes()) && found.len() < 1000
+        {
+            found.insert(unescaped(point));
+        }
+        Ok(())
+    });
+    if let Err(reason) = listed {
+        capture.gap(MOUNTINFO, &reason);
+    }
+    found.into_iter().collect()
 }
 
 /// `id parent major:minor root point options [propagation ...] - type device options`
@@ -107,6 +218,9 @@ fn parse_mount(line: &[u8]) -> Option<MountRow> {
         root_raw,
         propagation,
         propagation_raw,
+        namespace: 0,
+        pid: 0,
+        over_mounted: false,
     })
 }
 
@@ -143,6 +257,22 @@ mod tests {
             (row.flags.as_str(), row.propagation.as_str()),
             ("rw,noatime,rw,errors=continue", "master:1 shared:2")
         );
+    }
+
+    #[test]
+    fn mount_that_another_lies_over_is_hidden_and_the_upper_one_is_not() {
+        let lines: Vec<&[u8]> = vec![
+            b"1 0 0:1 / / rw",
+            b"2 1 0:2 / /a rw",
+            b"3 2 0:3 / /a/b rw",
+            b"4 2 0:4 / /a rw",
+            b"5 4 0:5 / /a/c rw",
+            b"6 6 0:6 / /ab rw",
+        ];
+        let places = Places::of(lines.into_iter());
+        let hidden: Vec<bool> = (1..=6).map(|id| places.hides(id)).collect();
+        assert_eq!(hidden[..5], [false, true, true, false, false]);
+        assert!(!places.hides(99));
     }
 
     #[test]
