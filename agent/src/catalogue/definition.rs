@@ -14,6 +14,9 @@ use crate::state::Sensitivity;
 pub struct Definition {
     /// Name: ASCII letters, digits, `.`, `_` and `-`.
     pub name: String,
+    /// Other names it goes by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// What it is, one sentence.
     pub description: String,
     /// Why an investigation wants it, one sentence.
@@ -46,15 +49,25 @@ pub struct Definition {
     /// Whether content is taken, or the entry only recorded.
     #[serde(default, skip_serializing_if = "Take::is_content")]
     pub take: Take,
+    /// Artifacts that it stands for, by name; whoever chooses it chooses them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
     /// Programs of the host to be run, where that is allowed at all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<HostCommand>,
     /// How deep a `**` without a number goes, in folders; unbounded where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_depth: Option<u32>,
-    /// Why none of it applies to a Linux host, where none does, such as a Windows registry key.
+    /// Why none of it is looked for, where none is: it is of another system, such as a Windows registry key, or would need
+    /// a shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_applicable: Option<String>,
+    /// What a definition of another format says that has no effect here, or another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Pages about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
     /// Where the definition came from: `built-in`, `command line` or a file.
     #[serde(skip)]
     pub origin: String,
@@ -130,6 +143,9 @@ pub enum Take {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
+    /// Paths as in a definition, one of which the whole path must match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
     /// Globs, one of which the last component must match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -151,6 +167,9 @@ pub struct Filter {
     /// Permission bits, one of which must be set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode_any: Option<u32>,
+    /// Permission bits, exactly these of the twelve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_is: Option<u32>,
     /// Only where the host has no name for the owner.
     #[serde(skip_serializing_if = "is_false")]
     pub unknown_user: bool,
@@ -170,6 +189,34 @@ pub struct HostCommand {
     pub argv: Vec<String>,
     /// Seconds after which it is killed.
     pub timeout_seconds: u32,
+}
+
+impl HostCommand {
+    /// Seconds for a command whose format knows no timeout.
+    pub const TIMEOUT_SECONDS: u32 = 120;
+
+    /// A command of another format, or why it is left out: a shell does whatever its arguments say.
+    pub(super) fn plain(argv: Vec<String>) -> Result<Self, String> {
+        const SHELLS: [&str; 14] = [
+            "sh", "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "pwsh", "rbash", "tcsh",
+            "yash", "zsh",
+        ];
+        let program = argv.first().map(String::as_str).unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default();
+        if SHELLS.contains(&name) {
+            return Err(format!("needs a shell: {name}"));
+        }
+        if name.is_empty() || argv.iter().any(|argument| argument.contains('\0')) {
+            return Err("not a program and its arguments".to_owned());
+        }
+        Ok(Self { argv, timeout_seconds: Self::TIMEOUT_SECONDS })
+    }
+}
+
+impl Platform {
+    /// Every one there is.
+    pub const ALL: [Self; 7] =
+        [Self::Linux, Self::Macos, Self::Windows, Self::Esxi, Self::FreeBsd, Self::Android, Self::Other];
 }
 
 fn linux() -> Vec<Platform> {
@@ -213,6 +260,11 @@ impl Definition {
         }
     }
 
+    /// Whether this is its name or one of its other names.
+    pub fn goes_by(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
     /// Digest of the definition's text in its JSON form.
     pub fn digest(&self) -> Sha256Digest {
         Sha256Digest::of(&self.json())
@@ -226,18 +278,21 @@ impl Definition {
     /// Checks names and paths; says what is wrong.
     pub fn check(&self) -> Result<(), String> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if self.name.is_empty() || !self.name.bytes().all(plain) {
-            let reason = "is not made of ASCII letters, digits, `.`, `_` and `-`";
-            return Err(format!("artifact name {:?} {reason}", self.name));
+        for name in [&self.name].into_iter().chain(&self.aliases).chain(&self.members) {
+            if name.is_empty() || !name.bytes().all(plain) {
+                let reason = "is not made of ASCII letters, digits, `.`, `_` and `-`";
+                return Err(format!("artifact name {name:?} {reason}"));
+            }
         }
-        if self.paths.is_empty() && self.commands.is_empty() && self.not_applicable.is_none() {
+        let asks = !self.paths.is_empty() || !self.commands.is_empty() || !self.members.is_empty();
+        if !asks && self.not_applicable.is_none() {
             return Err(format!("artifact {} names no path", self.name));
         }
         if self.exclude.is_empty() != self.exclude_why.is_none() {
             return Err(format!("artifact {}: exclude and exclude_why stand together", self.name));
         }
         let somebody = User { name: b"examiner".to_vec(), home: b"/home/examiner".to_vec(), login: true };
-        for path in self.paths.iter().chain(&self.exclude) {
+        for path in self.every_path() {
             let tried = pattern::expand(path, std::slice::from_ref(&somebody), self.default_depth);
             tried.map_err(|error| format!("artifact {}, path {path:?}: {error}", self.name))?;
         }
@@ -253,7 +308,7 @@ impl Definition {
 
     /// Whether a path stands for one of every user.
     pub fn names_users(&self) -> bool {
-        self.paths.iter().chain(&self.exclude).any(|path| pattern::names_users(path))
+        self.every_path().any(|path| pattern::names_users(path))
     }
 
     /// The paths to search on a host with these users.
@@ -264,6 +319,15 @@ impl Definition {
     /// The paths whose content is left out.
     pub fn exclusions(&self, users: &[User]) -> Result<Vec<Pattern>, PatternError> {
         self.expand_all(&self.exclude, users)
+    }
+
+    /// The paths one of which a match must be at besides, where there are any.
+    pub fn filter_patterns(&self, users: &[User]) -> Result<Vec<Pattern>, PatternError> {
+        self.expand_all(&self.only.paths, users)
+    }
+
+    fn every_path(&self) -> impl Iterator<Item = &String> {
+        self.paths.iter().chain(&self.exclude).chain(&self.only.paths)
     }
 
     fn expand_all(&self, paths: &[String], users: &[User]) -> Result<Vec<Pattern>, PatternError> {

@@ -2,10 +2,13 @@
 //! paths it could not search exactly.
 
 mod definition;
+mod forensic_artifacts;
+mod import;
 mod pattern;
 mod profile;
+mod uac;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use definition::{Chapter, Definition, Filter, HostCommand, Platform, Privileges, Take};
@@ -37,6 +40,9 @@ const BUILT_IN: [(&str, &str); 21] = [
     ("temporary.yaml", include_str!("../../artifacts/temporary.yaml")),
 ];
 
+/// How deep a `**` without a number goes in a definition of another format (Plaso's 10; GRR has 3).
+pub const DEFAULT_DEPTH: u32 = 10;
+
 const PROFILES: &str = include_str!("../../artifacts/profiles.yaml");
 
 /// Why a definition or a choice is refused: what, where, and what to do next.
@@ -58,6 +64,16 @@ pub enum CatalogueError {
         /// What is wrong and where.
         reason: String,
     },
+    /// A group names what there is not.
+    #[error(
+        "group {group} names `{name}`, which no definition at hand is called: bring its definition along too"
+    )]
+    UnknownMember {
+        /// The group.
+        group: String,
+        /// The name.
+        name: String,
+    },
     /// No such profile.
     #[error("unknown profile `{0}`: `holdfast-agent artifacts list` shows the profiles there are")]
     UnknownProfile(String),
@@ -71,13 +87,14 @@ pub enum CatalogueError {
 pub struct Catalogue {
     definitions: Vec<Definition>,
     profiles: Vec<Profile>,
+    default_depth: u32,
 }
 
 impl Catalogue {
     /// The built-in catalogue.
     pub fn built_in() -> Result<Self, CatalogueError> {
         let profiles = parse::<Vec<Profile>>(PROFILES, "profiles.yaml")?;
-        let mut catalogue = Self { definitions: Vec::new(), profiles };
+        let mut catalogue = Self { definitions: Vec::new(), profiles, default_depth: DEFAULT_DEPTH };
         for (_, text) in BUILT_IN {
             catalogue.add_text(text, "built-in")?;
         }
@@ -87,29 +104,82 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// Adds the definitions of a file; a name that exists already is replaced by the file's.
-    pub fn add_file(&mut self, path: &Path) -> Result<Vec<String>, CatalogueError> {
-        let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CatalogueError::Unreadable { path: origin.clone(), source })?;
-        self.add_text(&text, &origin)
+    /// Sets how deep a `**` without a number goes in definitions of other formats that are added from now on, in folders;
+    /// it is 10 from the beginning.
+    pub fn set_default_depth(&mut self, depth: u32) {
+        self.default_depth = depth;
     }
 
-    /// Adds the definitions of a text that came from `origin`.
-    pub fn add_text(&mut self, text: &str, origin: &str) -> Result<Vec<String>, CatalogueError> {
-        let malformed = |reason| CatalogueError::Malformed { origin: origin.to_owned(), reason };
-        let mut names = BTreeSet::new();
-        let definitions = parse::<Vec<Definition>>(text, origin)?;
-        for mut definition in definitions {
-            definition.check().map_err(malformed)?;
-            if !names.insert(definition.name.clone()) {
-                return Err(malformed(format!("artifact {} is defined twice", definition.name)));
-            }
-            definition.origin = origin.to_owned();
-            self.definitions.retain(|known| known.name != definition.name);
-            self.definitions.push(definition);
+    /// Adds the definitions of a file or of every file in a folder, in our own format, as ForensicArtifacts or as UAC has
+    /// them; a name that exists already is replaced. A definition of another format can have several parts of one name.
+    pub fn add_file(&mut self, path: &Path) -> Result<Vec<String>, CatalogueError> {
+        let imported = import::read(path, self.default_depth)?;
+        let names = self.replace(imported.definitions);
+        for profile in imported.profiles {
+            self.profiles.retain(|known| known.name != profile.name);
+            self.profiles.push(profile);
         }
-        Ok(names.into_iter().collect())
+        self.refuse_circles(&path.display().to_string())?;
+        Ok(names)
+    }
+
+    /// Adds the definitions of a text that came from `origin`, in whichever format it is.
+    pub fn add_text(&mut self, text: &str, origin: &str) -> Result<Vec<String>, CatalogueError> {
+        let definitions = import::definitions(text, origin, self.default_depth)?;
+        let names = self.replace(definitions);
+        self.refuse_circles(origin)?;
+        Ok(names)
+    }
+
+    fn replace(&mut self, definitions: Vec<Definition>) -> Vec<String> {
+        let names: BTreeSet<String> = definitions.iter().map(|definition| definition.name.clone()).collect();
+        self.definitions.retain(|known| !names.contains(&known.name));
+        self.definitions.extend(definitions);
+        names.into_iter().collect()
+    }
+
+    /// Checks that every group names what there is, once every file has been added.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogueError::UnknownMember`].
+    pub fn resolve(&self) -> Result<(), CatalogueError> {
+        let names: BTreeSet<&String> = self
+            .definitions
+            .iter()
+            .flat_map(|definition| [&definition.name].into_iter().chain(&definition.aliases))
+            .collect();
+        for group in &self.definitions {
+            if let Some(name) = group.members.iter().find(|name| !names.contains(name)) {
+                return Err(CatalogueError::UnknownMember { group: group.name.clone(), name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses groups that contain themselves, however far down.
+    fn refuse_circles(&self, origin: &str) -> Result<(), CatalogueError> {
+        let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for group in self.definitions.iter().filter(|group| !group.members.is_empty()) {
+            for name in [&group.name].into_iter().chain(&group.aliases) {
+                open.entry(name).or_default().extend(group.members.iter().map(String::as_str));
+            }
+        }
+        // A group none of whose members is an open group is in no circle; what stays open at the end is, or leads there.
+        loop {
+            let names: BTreeSet<&str> = open.keys().copied().collect();
+            open.retain(|_, members| members.iter().any(|member| names.contains(member)));
+            if open.len() == names.len() {
+                break;
+            }
+        }
+        match open.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(CatalogueError::Malformed {
+                origin: origin.to_owned(),
+                reason: format!("group {name} contains itself, or a group that does"),
+            }),
+        }
     }
 
     /// Every definition.
@@ -122,9 +192,14 @@ impl Catalogue {
         &self.profiles
     }
 
-    /// One definition by name.
+    /// Every part of what goes by a name.
+    pub fn parts(&self, name: &str) -> Vec<&Definition> {
+        self.definitions.iter().filter(|definition| definition.goes_by(name)).collect()
+    }
+
+    /// One definition by name, the first of its parts.
     pub fn definition(&self, name: &str) -> Result<&Definition, CatalogueError> {
-        let found = self.definitions.iter().find(|definition| definition.name == name);
+        let found = self.definitions.iter().find(|definition| definition.goes_by(name));
         found.ok_or_else(|| CatalogueError::UnknownArtifact(name.to_owned()))
     }
 

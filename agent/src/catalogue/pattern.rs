@@ -52,6 +52,9 @@ const HOME: &str = "%%users.homedir%%";
 /// Stands for every user's login name.
 const NAME: &str = "%%users.username%%";
 
+/// How deep a `**` goes right below a home folder that is `/` itself.
+const ROOT_AS_HOME: u32 = 2;
+
 /// Whether a path stands for one of every user.
 pub(super) fn names_users(path: &str) -> bool {
     path.contains(HOME) || path.contains(NAME)
@@ -116,7 +119,14 @@ impl Pattern {
     fn below_home(home: &[u8], below: &str, depth: Option<u32>) -> Result<Self, PatternError> {
         let mut pattern = Self::of_path(home);
         if !below.is_empty() {
-            pattern.components.extend(Self::parse(below, depth)?.components);
+            let mut components = Self::parse(below, depth)?.components;
+            // Service accounts live in `/`, and everything below that is nobody's home.
+            if pattern.components.is_empty()
+                && let Some(Component::AnyDepth(most)) = components.first_mut()
+            {
+                *most = Some(most.map_or(ROOT_AS_HOME, |most| most.min(ROOT_AS_HOME)));
+            }
+            pattern.components.extend(components);
         }
         pattern.text = [home.strip_suffix(b"/").unwrap_or(home), below.as_bytes()].concat();
         Ok(pattern)
@@ -152,6 +162,12 @@ impl Component {
             "**" => Ok(Self::AnyDepth(depth)),
             _ => match text.strip_prefix("**").map(str::parse) {
                 Some(Ok(most @ 1..)) => Ok(Self::AnyDepth(Some(most))),
+                // It would be read as a `*`, which is not what was meant.
+                _ if text.contains("**") => Err(PatternError::Glob {
+                    component: text.to_owned(),
+                    reason: "`**` stands alone in its component, or with a number from 1 behind it"
+                        .to_owned(),
+                }),
                 _ => Self::of_name(text),
             },
         }
@@ -215,6 +231,21 @@ mod tests {
     fn a_depth_of_the_definition_bounds_what_has_no_number() {
         let bounded = Pattern::parse("/a/**", Some(3)).expect("good");
         assert!(bounded.matches(b"/a/1/2/3") && !bounded.matches(b"/a/1/2/3/4"));
+    }
+
+    #[test]
+    fn two_stars_among_other_letters_are_refused() {
+        for text in ["/a/**0", "/a/b**", "/a/**b/c", "/a/***", "/a/**-1"] {
+            assert!(matches!(Pattern::parse(text, None), Err(PatternError::Glob { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_home_that_is_the_root_is_not_searched_whole() {
+        let users = [user(b"daemon", b"/"), user(b"u", b"/home/u")];
+        let patterns = expand("%%users.homedir%%/**", &users, None).expect("good");
+        assert!(patterns[0].matches(b"/a/b") && !patterns[0].matches(b"/a/b/c"));
+        assert!(patterns[1].matches(b"/home/u/a/b/c/d"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Owns what is captured together: profiles made of other profiles, chapters and names; refuses circles and unknown names.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, CatalogueError, Definition};
@@ -36,6 +38,8 @@ pub struct Selection {
     pub definitions: Vec<Definition>,
     /// Seconds after which collecting ends; the shortest of the profiles chosen.
     pub deadline_seconds: Option<u32>,
+    /// How many of the definitions have had their members chosen.
+    looked_through: usize,
 }
 
 /// Whether what is opt-in comes with its chapter, or only by its own name.
@@ -65,7 +69,7 @@ impl Catalogue {
         }
         for name in names {
             let known =
-                selection.add_tables(name, opt_in) | self.add_definitions(name, opt_in, &mut selection);
+                selection.add_tables(name, opt_in) | self.add_definitions(name, opt_in, &mut selection)?;
             if !known {
                 return Err(CatalogueError::UnknownArtifact(name.clone()));
             }
@@ -101,7 +105,7 @@ impl Catalogue {
             }
         }
         for name in &profile.artifacts {
-            if !self.add_definitions(name, opt_in, selection) {
+            if !self.add_definitions(name, opt_in, selection)? {
                 return Err(CatalogueError::UnknownArtifact(name.clone()));
             }
         }
@@ -110,15 +114,39 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Adds the definition of a name, or those of a chapter; tells whether there is such a name.
-    fn add_definitions(&self, name: &str, opt_in: OptIn, selection: &mut Selection) -> bool {
+    /// Adds the definition of a name with what it stands for, or those of a chapter; tells whether there is such a name.
+    fn add_definitions(
+        &self,
+        name: &str,
+        opt_in: OptIn,
+        selection: &mut Selection,
+    ) -> Result<bool, CatalogueError> {
+        let known = self.add_parts(name, opt_in, selection);
+        // Members of members come behind; what is chosen already is not chosen again, so that this ends.
+        let mut next = selection.looked_through;
+        while let Some(group) = selection.definitions.get(next).cloned() {
+            next += 1;
+            for member in &group.members {
+                if !self.add_parts(member, opt_in, selection) {
+                    return Err(CatalogueError::UnknownMember { group: group.name, name: member.clone() });
+                }
+            }
+        }
+        selection.looked_through = next;
+        Ok(known)
+    }
+
+    /// Adds every part of what goes by a name.
+    fn add_parts(&self, name: &str, opt_in: OptIn, selection: &mut Selection) -> bool {
         let mut known = false;
+        let before: BTreeSet<String> =
+            selection.definitions.iter().map(|definition| definition.name.clone()).collect();
         for definition in self.definitions() {
-            let by_name = definition.name == name;
+            let by_name = definition.goes_by(name);
             let by_chapter = name_of(&definition.group) == name;
             known |= by_name || by_chapter;
             let wanted = by_name || (by_chapter && comes_with_chapter(definition.sensitivity, opt_in));
-            if wanted && !selection.definitions.iter().any(|chosen| chosen.name == definition.name) {
+            if wanted && !before.contains(&definition.name) {
                 selection.definitions.push(definition.clone());
             }
         }
