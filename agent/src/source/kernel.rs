@@ -3,8 +3,8 @@
 
 mod calls;
 mod executable;
-mod namespace;
 mod messages;
+mod namespace;
 mod tree;
 mod watchdog;
 
@@ -15,15 +15,13 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-pub use calls::{Discipline, LegacyAnswer, LegacyFilter, discipline, legacy_table};
-pub use executable::{ExecutableDigest, ExecutableDigests};
-pub use namespace::{NamespacePlace, within_network_namespace};
 pub use calls::{
-    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfProbe, BpfTarget, Discipline, bpf_attached,
-    bpf_next_id, bpf_probe, discipline,
+    BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfProbe, BpfTarget, Discipline, LegacyAnswer,
+    LegacyFilter, bpf_attached, bpf_next_id, bpf_probe, discipline, legacy_table,
 };
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use messages::{KernelMessages, kernel_messages};
+pub use namespace::{NamespacePlace, within_network_namespace};
 pub use tree::{KernelEntry, KernelTree};
 pub use watchdog::Watchdog;
 

@@ -87,6 +87,16 @@ pub struct Kept {
     pub content: KeptContent,
 }
 
+impl Kept {
+    /// The bytes, where they are at hand.
+    pub fn text(&self) -> Option<&[u8]> {
+        match &self.content {
+            KeptContent::Text(bytes) => Some(bytes),
+            KeptContent::File(_) | KeptContent::Stream { .. } => None,
+        }
+    }
+}
+
 /// What is kept beside a table; all but texts is read after the table's last row, straight into the package.
 pub enum KeptContent {
     /// Exactly the bytes the kernel gave.
@@ -195,9 +205,11 @@ impl<'a> TableCapture<'a> {
     /// Keeps bytes as they come beside the table, at most `most` of them.
     pub fn keep_stream(&mut self, path: Vec<u8>, most: u64, open: Opening<Box<dyn Read + Send>>) {
         self.kept.push(Kept { path, content: KeptContent::Stream { open, most } });
+    }
+
     /// Keeps bytes that were read already for `data/raw`; `path` names where they came from.
     pub fn keep_bytes(&mut self, path: impl Into<String>, bytes: Vec<u8>) {
-        self.raw.push(RawText { path: path.into(), bytes });
+        self.kept.push(Kept { path: path.into().into_bytes(), content: KeptContent::Text(bytes) });
     }
 
     /// Records that `subject` could not be looked at.

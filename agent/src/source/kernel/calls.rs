@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What the kernel says about the discipline of its clock.
@@ -93,6 +92,8 @@ pub fn legacy_table(
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len()))
+}
+
 /// A kind of object that the kernel's BPF subsystem numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BpfKind {
