@@ -133,6 +133,8 @@ pub enum ItemKind {
     Table,
     /// Text of a kernel interface, kept as it was read.
     KernelText,
+    /// Output of a program of the host, run because the examiner allowed it: the word of that program, no more.
+    CommandOutput,
     /// Not known, because it could not be looked at.
     Unknown,
 }

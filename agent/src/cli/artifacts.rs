@@ -18,6 +18,7 @@ pub(super) fn run(command: ArtifactsCommand) -> Result<u8, Failure> {
                 let names = catalogue.add_file(&file).map_err(Failure::usage)?;
                 lines.push(format!("{}: good, defines {}", file.display(), names.join(", ")));
             }
+            catalogue.resolve().map_err(Failure::usage)?;
             lines.join("\n")
         }
     };
@@ -50,8 +51,10 @@ fn show(catalogue: &Catalogue, name: &str) -> Result<String, Failure> {
     if let Some(table) = live_tables().iter().find(|table| table.name == name) {
         return Ok(format!("{}\n{}\nfrom {}", table.name, table.about, table.sources.join("\n     ")));
     }
-    let definition = catalogue.definition(name).map_err(Failure::usage)?;
-    Ok(describe(definition))
+    // An unknown name is an error that says how to find the known ones.
+    catalogue.definition(name).map_err(Failure::usage)?;
+    let parts = catalogue.parts(name).into_iter().map(describe);
+    Ok(parts.collect::<Vec<_>>().join("\n\n"))
 }
 
 fn describe(definition: &Definition) -> String {

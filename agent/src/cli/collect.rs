@@ -59,10 +59,14 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
     let details = details(&args.details);
     details.check().map_err(Failure::usage)?;
     let mut catalogue = Catalogue::built_in().map_err(fault)?;
+    if let Some(depth) = args.default_depth {
+        catalogue.set_default_depth(depth);
+    }
     let mut added = Vec::new();
     for file in &args.definitions {
         added.extend(catalogue.add_file(file).map_err(Failure::usage)?);
     }
+    catalogue.resolve().map_err(Failure::usage)?;
     let (name, selection) = select(args, &catalogue, &added)?;
     Ok(Request {
         details,
@@ -73,6 +77,7 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
         scope: Scope {
             root: args.root.clone(),
             network_file_systems: args.network_filesystems,
+            host_commands: args.host_commands,
             one_file_system: args.one_file_system,
         },
         limits: Limits {

@@ -62,9 +62,15 @@ struct CollectArgs {
     /// Capture only the files these patterns name, without live state.
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     path: Vec<String>,
-    /// Read further artifact definitions (YAML) from FILE.
+    /// Read further artifact definitions from FILE or a folder: ours, ForensicArtifacts or UAC.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     definitions: Vec<PathBuf>,
+    /// Search at most so many folders down for a `**` without a number in definitions of ForensicArtifacts.
+    #[arg(long, value_name = "FOLDERS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    default_depth: Option<u32>,
+    /// Run the programs of the host that definitions name; what they print is the host's own word.
+    #[arg(long)]
+    host_commands: bool,
     /// Take at most this much of one file, such as 500M or 8G.
     #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = collect::parse_size)]
     max_file_size: u64,

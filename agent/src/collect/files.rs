@@ -35,6 +35,7 @@ pub(super) struct Artifact {
     pub(super) take: Take,
     names: Vec<Component>,
     exclude_names: Vec<Component>,
+    paths: Vec<Pattern>,
     exclusions: Vec<Pattern>,
     exclude_why: Option<String>,
 }
@@ -74,6 +75,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let patterns = definition.patterns(&self.users).map_err(invalid)?;
         let artifact = Artifact::of(definition, &self.users).map_err(invalid)?;
+        self.session.run_commands(definition)?;
         let root = self.session.root.folder()?;
         for pattern in &patterns {
             if !self.descend(&root, &pattern.components, &artifact, Reach::default())? {
@@ -363,7 +365,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     ) -> Result<(), Halt> {
         self.session.check(looked.size)?;
         let path = folder.join(name);
-        if !artifact.wants(name, looked, &self.session.owners)
+        if !artifact.wants(&path, name, looked, &self.session.owners)
             || !self.seen.insert(self.hasher.hash_one(&path))
         {
             return Ok(());
@@ -401,6 +403,7 @@ impl Artifact {
             take: definition.take,
             names: names(&definition.only.names)?,
             exclude_names: names(&definition.only.exclude_names)?,
+            paths: definition.filter_patterns(users)?,
             exclusions: definition.exclusions(users)?,
             exclude_why: definition.exclude_why.clone(),
         })
@@ -411,14 +414,16 @@ impl Artifact {
     }
 
     /// Whether the definition's filter lets an entry through; a size above its most is dealt with when it is taken.
-    fn wants(&self, name: &[u8], looked: &Looked, owners: &source::Owners) -> bool {
+    fn wants(&self, path: &[u8], name: &[u8], looked: &Looked, owners: &source::Owners) -> bool {
         let only = &self.only;
         let (user, group) = looked.owner();
         let mode = looked.mode();
         (self.names.is_empty() || self.names.iter().any(|glob| glob.matches(name)))
             && !self.exclude_names.iter().any(|glob| glob.matches(name))
+            && (self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(path)))
             && (only.kinds.is_empty() || only.kinds.contains(&looked.kind))
             && (looked.kind != ItemKind::File || only.min_size.is_none_or(|least| looked.size >= least))
+            && only.mode_is.is_none_or(|bits| mode == bits)
             && only.mode_all.is_none_or(|bits| mode & bits == bits)
             && only.mode_any.is_none_or(|bits| mode & bits != 0)
             && (!only.unknown_user || owners.user(user).is_none())

@@ -17,7 +17,7 @@ use crate::package::{Content, PackageError, ReadEnd};
 use crate::state::{Captured, Gap, Kept, KeptContent, Reads, Table, TableCapture};
 
 /// Where member names begin of what was read through the kernel's own paths.
-const RAW: &str = "data/raw";
+pub(super) const RAW: &str = "data/raw";
 
 /// What a table was captured by, for the collection's list of definitions.
 pub(super) fn definition(table: &Table) -> DefinitionUse {

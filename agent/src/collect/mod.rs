@@ -4,6 +4,7 @@
 mod copy;
 mod files;
 mod host;
+mod host_commands;
 mod live;
 mod progress;
 mod recover;
@@ -29,6 +30,7 @@ use crate::seal::{self, SealingKeys};
 use crate::source::{FileIdentity, Folder, Mounts, Owners, Root, User, Watchdog};
 use crate::state::{self, Table};
 use files::FileSearch;
+use host_commands::CommandRow;
 pub use progress::{Progress, ProgressMode};
 pub use recover::recover;
 pub use request::{Details, Limits, Request, RequestError, Scope};
@@ -98,6 +100,7 @@ struct Session<'p> {
     output_folder: Option<FileIdentity>,
     /// Files and folders whose access time could not be left alone.
     access_times_changed: u64,
+    commands_run: Vec<CommandRow>,
     visits: u64,
     exceptions: Vec<NamedException>,
 }
@@ -159,7 +162,8 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<(), Halt> {
     let by_user = request.definitions.iter().any(Definition::names_users);
     let users = if by_user { users_with_homes(session)? } else { Vec::new() };
     let mut search = FileSearch::new(session, users);
-    request.definitions.iter().try_for_each(|definition| search.collect(definition))
+    request.definitions.iter().try_for_each(|definition| search.collect(definition))?;
+    session.write_commands()
 }
 
 /// Users whose home folders exist: those of /etc/passwd, root whatever that file says, and one for each folder below
@@ -313,6 +317,7 @@ fn open_session<'p>(
         space,
         output_folder,
         access_times_changed: 0,
+        commands_run: Vec::new(),
         visits: 0,
         exceptions: Vec::new(),
     })
