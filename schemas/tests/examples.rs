@@ -50,7 +50,7 @@ const NO_KEYS: &str = "a schema decodes no key and verifies no signature";
 
 /// Invalid examples that JSON Schema accepts, by the end of their name: the rule that refuses them and why JSON Schema
 /// cannot.
-const BEYOND_JSON_SCHEMA: [(&str, &str, &str); 24] = [
+const BEYOND_JSON_SCHEMA: [(&str, &str, &str); 27] = [
     ("/duplicate_key", MALFORMED, "a schema sees the object after its keys were merged"),
     ("/duplicate_key_spelled_with_an_escape", MALFORMED, "likewise, with escapes resolved"),
     ("/number_with_a_fraction", MALFORMED, "to JSON Schema 12.0 is the integer 12"),

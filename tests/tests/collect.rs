@@ -17,9 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use holdfast_schemas::action::ActionRecord;
-use holdfast_schemas::collection::Collection;
 use holdfast_schemas::digest::Sha256Digest;
-use holdfast_schemas::item::{ItemKind, ItemRecord, Outcome};
+use holdfast_schemas::item::{ItemKind, Outcome};
 use holdfast_schemas::json::read_record;
 use holdfast_tests::package::{collection, item, items, member};
 use holdfast_tests::{Authority, Capture, Captured, agent, run, stock, verifier, workplace};
