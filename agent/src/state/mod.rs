@@ -51,11 +51,11 @@ pub enum Group {
     Accounts,
     /// What starts by itself: units, timers, cron.
     Services,
-    /// Installed software and whether it is as it was installed.
+    /// Installed software.
     Packages,
     /// Containers and pods.
     Containers,
-    /// Every file of every disk: body file, digests of executables, odd modes.
+    /// Every file of every disk: body file, digests of executables, odd modes, changes against the package databases.
     Disk,
 }
 

@@ -20,7 +20,7 @@ pub(in crate::state::linux) const TABLE: Table = Table {
         "/{lib,usr/lib}/apk/db/installed",
         "/var/lib/pacman/local/*/{files,mtree}",
     ],
-    group: Group::Packages,
+    group: Group::Disk,
     reads: Reads::Files,
     sensitivity: Sensitivity::Ordinary,
     capture: capture_integrity,
