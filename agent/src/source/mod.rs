@@ -3,8 +3,10 @@
 
 mod folder;
 mod kernel;
+mod mounts;
 mod owners;
 mod root;
+mod walk;
 
 use std::fs::File;
 use std::io;
@@ -14,8 +16,10 @@ use holdfast_schemas::item::Outcome;
 
 pub use folder::{FileIdentity, Folder, Listing, Looked, OpenFile, free_bytes, kernel_made, remote};
 pub use kernel::*;
+pub use mounts::Mounts;
 pub use owners::{Owners, User};
 pub use root::Root;
+pub use walk::{EachStep, Step, walk};
 
 /// The item outcome that an error of the operating system stands for.
 pub fn outcome_of(error: &io::Error) -> Outcome {
