@@ -22,6 +22,7 @@
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
 pub mod clock;
+mod disk;
 mod hidden_processes;
 mod interfaces;
 mod modules;
@@ -62,4 +63,8 @@ const TABLES: &[Table] = &[
     interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
+    disk::BODYFILE,
+    disk::SUID_BIN,
+    disk::FILE_ODDITIES,
+    disk::EXECUTABLE_HASHES,
 ];
