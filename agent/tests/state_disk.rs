@@ -276,3 +276,21 @@ fn listing_leaves_access_times_alone() {
         assert_eq!(fs::metadata(&path).unwrap().atime(), 978_307_200, "{}", path.display());
     }
 }
+
+#[test]
+fn set_user_id_files_of_this_host_are_those_that_find_finds_and_proc_is_passed_by_name() {
+    let table = tables().iter().find(|table| table.name == "suid_bin").expect("the table exists");
+    let (mut out, root) = (Vec::new(), Root::live().unwrap());
+    let mut capture = TableCapture::new(&mut out, &root, &|| false);
+    (table.capture)(&mut capture).unwrap();
+    let gaps = capture.finish().gaps;
+    assert!(gaps.iter().any(|gap| gap.subject == "/proc"));
+    let rows: Vec<Value> =
+        serde_json::Deserializer::from_slice(&out).into_iter().map(Result::unwrap).collect();
+    let arguments = ["/usr", "-xdev", "-type", "f", "-perm", "/6000"].map(OsStr::new);
+    let listed = String::from_utf8(run("find", &arguments)).unwrap();
+    let expected: std::collections::BTreeSet<_> = listed.lines().collect();
+    let found = rows.iter().filter_map(|row| row["path"].as_str()).filter(|path| path.starts_with("/usr/"));
+    assert_eq!(found.collect::<std::collections::BTreeSet<_>>(), expected);
+    assert!(!expected.is_empty());
+}
