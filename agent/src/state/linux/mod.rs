@@ -22,6 +22,7 @@
 //! would change the host, so in that case the listing in `/proc/net` is read instead.
 
 pub mod clock;
+mod containers;
 mod disk;
 mod hidden_processes;
 mod interfaces;
@@ -63,6 +64,7 @@ const TABLES: &[Table] = &[
     interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
+    containers::DOCKER_CONTAINERS,
     disk::BODYFILE,
     disk::SUID_BIN,
     disk::FILE_ODDITIES,
