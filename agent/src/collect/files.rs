@@ -119,7 +119,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
                 let below = Reach { within: reach.within + 1, ..reach };
                 let last = rest.is_empty();
                 let found = self.each_entry(folder, artifact, |search, name| {
-                    if let Some(obstacle) = search.obstacle(folder, name, components, reach) {
+                    if let Some(obstacle) = search.obstacle(folder, name, (components, By::Depth), reach) {
                         return search.turn_back(folder, name, artifact, obstacle);
                     }
                     match folder.look(name) {
@@ -147,7 +147,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         artifact: &Artifact,
         reach: Reach,
     ) -> Result<bool, Halt> {
-        if let Some(obstacle) = self.obstacle(folder, name, rest, reach) {
+        if let Some(obstacle) = self.obstacle(folder, name, (rest, By::Name), reach) {
             return self.turn_back(folder, name, artifact, obstacle);
         }
         match folder.look(name) {
@@ -160,14 +160,22 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     }
 
     /// What keeps the search from touching an entry, by the kernel's list of mounts alone.
-    fn obstacle(&self, folder: &Folder, name: &[u8], rest: &[Component], reach: Reach) -> Option<Obstacle> {
+    fn obstacle(
+        &self,
+        folder: &Folder,
+        name: &[u8],
+        (rest, by): (&[Component], By),
+        reach: Reach,
+    ) -> Option<Obstacle> {
         let obstacle = self.session.mounts.obstacle(folder.path(), name)?;
         // A text of the kernel may be asked for by its full name, though never through a link that the host has laid.
         let spelled_out = rest.iter().all(|component| matches!(component, Component::Literal(_)));
         let taken = match obstacle {
             Obstacle::KernelMade => !rest.is_empty() && spelled_out && reach.links == 0,
-            Obstacle::Remote => self.session.scope.network_file_systems,
+            Obstacle::Network | Obstacle::Fuse => self.session.scope.network_file_systems,
             Obstacle::Automount => false,
+            // Met on the way down it would be taken twice; named, it may be the only name that was asked for.
+            Obstacle::Repeated | Obstacle::Layered => by == By::Name,
         };
         (!taken).then_some(obstacle)
     }
@@ -183,8 +191,12 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         let path = folder.join(name);
         if self.seen.insert(self.hasher.hash_one(&path)) {
             let (outcome, hint) = match obstacle {
-                Obstacle::KernelMade => (Outcome::SkippedByScope, ""),
-                Obstacle::Remote => (Outcome::SkippedByLimit, "; --network-filesystems takes it"),
+                Obstacle::KernelMade | Obstacle::Repeated | Obstacle::Layered => {
+                    (Outcome::SkippedByScope, "")
+                }
+                Obstacle::Network | Obstacle::Fuse => {
+                    (Outcome::SkippedByLimit, "; --network-filesystems takes it")
+                }
                 Obstacle::Automount => (Outcome::SkippedByLimit, ""),
             };
             let why = format!("{}{hint}", obstacle.in_words());
@@ -309,7 +321,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             return Some(Obstacle::KernelMade.in_words());
         }
         (source::remote(below) && !self.session.scope.network_file_systems)
-            .then(|| Obstacle::Remote.in_words())
+            .then(|| Obstacle::Network.in_words())
     }
 
     fn each_entry(

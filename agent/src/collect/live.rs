@@ -41,12 +41,8 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
     }
     session.progress.artifact(table.name);
     let started = clock::now();
-    let (member, mut writer) = session.package.begin(
-        "data/state",
-        format!("{}.jsonl", table.name).as_bytes(),
-        started.unix_seconds(),
-        0,
-    );
+    let (member, mut writer) =
+        session.package.begin("data/state", table.member_name().as_bytes(), started.unix_seconds(), 0);
     let stop = session.stop.clone();
     let ended = || stop.reason().is_some();
     let mut rows = TableCapture::new(&mut writer, &session.root, &ended);

@@ -304,7 +304,8 @@ fn open_session<'p>(
     Ok(Session {
         package,
         owners: Owners::of(&root),
-        mounts: Mounts::below(&root),
+        // Without the list a search judges each file system when it enters it.
+        mounts: Mounts::of(&root).unwrap_or_default(),
         root,
         scope: request.scope.clone(),
         limits: request.limits.clone(),

@@ -109,6 +109,11 @@ impl Folder {
         Ok(rustix::fs::readlinkat(&self.fd, c_name(name)?.as_c_str(), Vec::new())?.into_bytes())
     }
 
+    /// Extended attributes of the folder itself, as [`OpenFile::xattrs`].
+    pub fn xattrs(&self) -> Vec<Xattr> {
+        xattrs(&self.fd)
+    }
+
     /// Lists the folder's entries in sorted chunks.
     pub fn list(&self) -> io::Result<Listing> {
         // Opened again, so that two listings of one folder do not share a position.
@@ -178,25 +183,7 @@ impl OpenFile {
 
     /// Extended attributes, as far as they are readable and within bounds; none where the file system has none.
     pub fn xattrs(&self) -> Vec<Xattr> {
-        let mut names = Vec::with_capacity(256);
-        loop {
-            match rustix::fs::flistxattr(&self.file, rustix::buffer::spare_capacity(&mut names)) {
-                Ok(0) => return Vec::new(),
-                Ok(_) => break,
-                Err(Errno::RANGE) if names.capacity() < MAX_XATTRS => names.reserve(names.capacity() * 4),
-                Err(_) => return Vec::new(),
-            }
-        }
-        let mut left = MAX_XATTRS;
-        let mut kept = Vec::new();
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let Some(xattr) = self.xattr(name) else { continue };
-            // One file's attributes must not make its record longer than a record may be.
-            let Some(rest) = left.checked_sub(xattr.name.len() + xattr.value.0.len()) else { continue };
-            left = rest;
-            kept.push(xattr);
-        }
-        kept
+        xattrs(&self.file)
     }
 
     /// The ranges of the file that hold data, ascending; the rest are holes, which read as zeros. Ranges that lie close
@@ -230,18 +217,6 @@ impl OpenFile {
         }
         rustix::fs::seek(&self.file, SeekFrom::Start(0))?;
         Ok(extents)
-    }
-
-    fn xattr(&self, name: &[u8]) -> Option<Xattr> {
-        let mut value = Vec::with_capacity(256);
-        loop {
-            match rustix::fs::fgetxattr(&self.file, name, rustix::buffer::spare_capacity(&mut value)) {
-                Ok(_) => break,
-                Err(Errno::RANGE) if value.capacity() < MAX_XATTRS => value.reserve(value.capacity() * 4),
-                Err(_) => return None,
-            }
-        }
-        Some(Xattr { name: String::from_utf8_lossy(name).into_owned(), value: Base64Bytes(value) })
     }
 }
 
@@ -304,6 +279,11 @@ impl Looked {
         self.size.saturating_sub(self.statx.stx_blocks.saturating_mul(512))
     }
 
+    /// Everything the kernel said of it, statx(2).
+    pub fn statx(&self) -> &Statx {
+        &self.statx
+    }
+
     /// Modification time, Unix seconds.
     pub fn modified_seconds(&self) -> i64 {
         self.statx.stx_mtime.tv_sec
@@ -322,6 +302,40 @@ impl Looked {
     pub fn crosses_mount(&self, folder: &Folder) -> bool {
         self.identity.device != folder.identity.device
     }
+}
+
+fn xattrs(fd: &impl AsFd) -> Vec<Xattr> {
+    let mut names = Vec::with_capacity(256);
+    loop {
+        match rustix::fs::flistxattr(fd, rustix::buffer::spare_capacity(&mut names)) {
+            Ok(0) => return Vec::new(),
+            Ok(_) => break,
+            Err(Errno::RANGE) if names.capacity() < MAX_XATTRS => names.reserve(names.capacity() * 4),
+            Err(_) => return Vec::new(),
+        }
+    }
+    let mut left = MAX_XATTRS;
+    let mut kept = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let Some(xattr) = xattr(fd, name) else { continue };
+        // One file's attributes must not make its record longer than a record may be.
+        let Some(rest) = left.checked_sub(xattr.name.len() + xattr.value.0.len()) else { continue };
+        left = rest;
+        kept.push(xattr);
+    }
+    kept
+}
+
+fn xattr(fd: &impl AsFd, name: &[u8]) -> Option<Xattr> {
+    let mut value = Vec::with_capacity(256);
+    loop {
+        match rustix::fs::fgetxattr(fd, name, rustix::buffer::spare_capacity(&mut value)) {
+            Ok(_) => break,
+            Err(Errno::RANGE) if value.capacity() < MAX_XATTRS => value.reserve(value.capacity() * 4),
+            Err(_) => return None,
+        }
+    }
+    Some(Xattr { name: String::from_utf8_lossy(name).into_owned(), value: Base64Bytes(value) })
 }
 
 fn utc(time: &StatxTimestamp) -> Option<UtcTime> {

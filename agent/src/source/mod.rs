@@ -7,6 +7,7 @@ mod lines;
 mod mounts;
 mod owners;
 mod root;
+mod walk;
 
 use std::fs::File;
 use std::io;
@@ -20,6 +21,7 @@ pub use lines::each_line;
 pub use mounts::{Mounts, Obstacle, unescaped};
 pub use owners::{Owners, User};
 pub use root::Root;
+pub use walk::{EachStep, Step, walk};
 
 /// The item outcome that an error of the operating system stands for.
 pub fn outcome_of(error: &io::Error) -> Outcome {

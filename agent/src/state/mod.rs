@@ -15,7 +15,7 @@ pub use linux::{clock, tables};
 
 /// One table of state, named and typed after osquery's table where one exists.
 pub struct Table {
-    /// The table's name, which is also its file name: `data/state/<name>.jsonl`.
+    /// The table's name, which is also its file name; see [`Table::member_name`].
     pub name: &'static str,
     /// What a row is, in one sentence for people.
     pub about: &'static str,
@@ -29,6 +29,16 @@ pub struct Table {
     pub sensitivity: Sensitivity,
     /// Reads the sources and gives every row to the capture.
     pub capture: fn(&mut TableCapture<'_>) -> io::Result<()>,
+}
+
+impl Table {
+    /// The file name of its member in `data/state`: JSON lines, but for the body file, whose readers want its own form.
+    pub fn member_name(&self) -> String {
+        match self.name {
+            "bodyfile" => "bodyfile.txt".to_owned(),
+            name => format!("{name}.jsonl"),
+        }
+    }
 }
 
 /// Chapters of state, roughly in the order of volatility (RFC 3227 2.1, SP 800-86 5.2.1.3).

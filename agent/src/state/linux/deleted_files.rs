@@ -85,7 +85,7 @@ struct Search {
 
 fn capture_deleted_files(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(4096);
-    let mounts = Mounts::below(capture.root());
+    let mounts = Mounts::of(capture.root())?;
     let mut search = Search { found: HashMap::new(), mounts, may_open: limit / 2, unlisted: 0 };
     each_process(capture, &mut |capture, pid, process| {
         capture.go_on()?;

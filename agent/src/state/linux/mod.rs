@@ -29,8 +29,10 @@
 
 mod bpf;
 pub mod clock;
+mod containers;
 mod crontab;
 mod deleted_files;
+mod disk;
 mod etc_hosts;
 mod files;
 mod firmware;
@@ -92,8 +94,6 @@ const TABLES: &[Table] = &[
     neighbours::TABLE,
     routes::TABLE,
     routing_rules::TABLE,
-    nftables::TABLE,
-    iptables::TABLE,
     processes::TABLE,
     deleted_files::TABLE,
     bpf::programs::TABLE,
@@ -110,6 +110,13 @@ const TABLES: &[Table] = &[
     kernel::formats::TABLE,
     kernel::texts::TABLE,
     mounts::TABLE,
+    open_files::TABLE,
+    interfaces::DETAILS,
+    interfaces::ADDRESSES,
+    nftables::TABLE,
+    iptables::TABLE,
+    etc_hosts::RESOLVERS,
+    etc_hosts::HOSTS,
     storage::swaps::TABLE,
     storage::loop_devices::TABLE,
     storage::device_mapper::TABLE,
@@ -123,9 +130,6 @@ const TABLES: &[Table] = &[
     firmware::platform::DMI,
     firmware::pci_devices::TABLE,
     firmware::usb_devices::TABLE,
-    open_files::TABLE,
-    interfaces::DETAILS,
-    interfaces::ADDRESSES,
     users::USERS,
     users::GROUPS,
     last::TABLE,
@@ -141,8 +145,6 @@ const TABLES: &[Table] = &[
     crontab::CRONTAB,
     crontab::AT_JOBS,
     startup_items::TABLE,
-    etc_hosts::HOSTS,
-    etc_hosts::RESOLVERS,
     os_version::TABLE,
     shell_history::TABLE,
     packages::dpkg::TABLE,
@@ -157,4 +159,9 @@ const TABLES: &[Table] = &[
     packages::sources::APT,
     packages::sources::YUM,
     packages::integrity::TABLE,
+    containers::DOCKER_CONTAINERS,
+    disk::BODYFILE,
+    disk::SUID_BIN,
+    disk::FILE_ODDITIES,
+    disk::EXECUTABLE_HASHES,
 ];

@@ -14,7 +14,7 @@ pub(super) struct Ways(Mounts);
 impl Ways {
     /// The ways below a root, as it is mounted now.
     pub(super) fn of(root: &Root) -> Self {
-        Self(Mounts::below(root))
+        Self(Mounts::of(root).unwrap_or_default())
     }
 
     /// The path of a folder without links, as far as there is something on it.
@@ -36,7 +36,9 @@ impl Ways {
                     continue;
                 }
                 part => {
-                    if let Some(obstacle) = self.0.obstacle(&real, part) {
+                    if let Some(obstacle) =
+                        self.0.obstacle(&real, part).filter(|found| !found.is_repetition())
+                    {
                         return Err(refusal(obstacle));
                     }
                 }
@@ -64,7 +66,7 @@ impl Ways {
     pub(super) fn to_entry(&self, folder: &[u8], name: &[u8]) -> io::Result<()> {
         match self.0.obstacle(folder, name) {
             // The top of such a file system is an ordinary folder.
-            None | Some(Obstacle::KernelMade) => Ok(()),
+            None | Some(Obstacle::KernelMade | Obstacle::Repeated | Obstacle::Layered) => Ok(()),
             Some(obstacle) => Err(refusal(obstacle)),
         }
     }
@@ -73,7 +75,10 @@ impl Ways {
 fn refusal(obstacle: Obstacle) -> io::Error {
     let reason = match obstacle {
         Obstacle::KernelMade => "lies on a file system that the kernel makes up, not read",
-        Obstacle::Remote => "lies on a file system that a server or a program has to answer for, not read",
+        Obstacle::Network | Obstacle::Fuse => {
+            "lies on a file system that a server or a program has to answer for, not read"
+        }
+        Obstacle::Repeated | Obstacle::Layered => obstacle.in_words(),
         Obstacle::Automount => "lies where looking would mount something, not read",
     };
     io::Error::new(io::ErrorKind::Unsupported, reason)
