@@ -21,7 +21,10 @@ const MAX_LINKS: u8 = 8;
 /// The search over one host's files.
 pub(super) struct FileSearch<'s, 'p> {
     pub(super) session: &'s mut Session<'p>,
+    /// Entries that were dealt with for good.
     seen: HashSet<u64>,
+    /// Files whose content an artifact left out as a rule of its own; another artifact may still take it.
+    withheld: HashSet<u64>,
     hasher: RandomState,
     users: Vec<User>,
     /// Files with several names, and the item that holds the content of each.
@@ -61,7 +64,14 @@ enum By {
 impl<'s, 'p> FileSearch<'s, 'p> {
     /// A search that has seen nothing yet.
     pub(super) fn new(session: &'s mut Session<'p>, users: Vec<User>) -> Self {
-        Self { session, seen: HashSet::new(), hasher: RandomState::new(), users, held: HashMap::new() }
+        Self {
+            session,
+            seen: HashSet::new(),
+            withheld: HashSet::new(),
+            hasher: RandomState::new(),
+            users,
+            held: HashMap::new(),
+        }
     }
 
     /// Collects everything that a definition names.
@@ -377,24 +387,32 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     ) -> Result<(), Halt> {
         self.session.check(looked.size)?;
         let path = folder.join(name);
-        if !artifact.wants(&path, name, looked, &self.session.owners)
-            || !self.seen.insert(self.hasher.hash_one(&path))
-        {
+        let key = self.hasher.hash_one(&path);
+        if !artifact.wants(&path, name, looked, &self.session.owners) || self.seen.contains(&key) {
             return Ok(());
         }
         let is_file = looked.kind == ItemKind::File;
+        let rule = match artifact.take {
+            _ if is_file && artifact.excludes(&path) => {
+                Some(artifact.exclude_why.as_deref().unwrap_or_default())
+            }
+            Take::Record if is_file => Some("only recorded: its content was not asked for"),
+            _ => None,
+        };
+        if let Some(why) = rule {
+            // The same rule, or another one like it, need not be told twice.
+            if self.withheld.insert(key) {
+                self.leave_out(&path, Some(looked), artifact, Outcome::SkippedByScope, why)?;
+            }
+            return Ok(());
+        }
+        self.seen.insert(key);
         let left_out = match () {
             () if self.session.package.own().contains(looked.identity) => {
                 Some("this collection's own output")
             }
             () if is_file && self.session.is_earlier_output(folder, name) => {
                 Some("an earlier package of this program in its output folder")
-            }
-            () if is_file && artifact.excludes(&path) => {
-                Some(artifact.exclude_why.as_deref().unwrap_or_default())
-            }
-            () if is_file && artifact.take == Take::Record => {
-                Some("only recorded: its content was not asked for")
             }
             () => None,
         };
