@@ -148,3 +148,131 @@ fn deleted_open_files_are_those_that_lsof_names() {
     let missed: Vec<_> = before.intersection(&after).filter(|held| !ours.contains(held)).collect();
     assert!(missed.is_empty(), "lsof names what the table does not: {missed:?}");
 }
+
+/// A process with writable and executable memory of no file that holds a needle, and an environment.
+fn injected() -> Running {
+    let script = "import mmap, sys, time\n\
+        memory = mmap.mmap(-1, 1 << 20, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n\
+        memory[4096:4096 + 17] = b'in' + b'jected-' + b'needle-7'\n\
+        print('ready', flush=True)\n\
+        time.sleep(600)";
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).env("PLANTED_SECRET", "a b=c").stdout(Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let mut ready = [0; 6];
+    running.0.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    running
+}
+
+#[test]
+fn memory_of_a_named_process_comes_back_in_lime_ranges() {
+    let workplace = workplace();
+    let running = injected();
+    let pid = running.0.id();
+    let mut capture = Capture::of_path(workplace.path(), "");
+    let arguments = ["--memory-of", &pid.to_string(), "--artifact", "process_memory_map", "process_envs"];
+    capture.arguments = arguments.map(str::to_owned).to_vec();
+    let captured = capture.run_to_one_of(&[0, 10]);
+    let of_it = |table: &str| {
+        let rows = rows(&captured.package, table).into_iter();
+        rows.filter(|row| row["pid"] == pid).collect::<Vec<_>>()
+    };
+    let mapped = of_it("process_memory_map");
+    let injected = mapped.iter().find(|row| row["writable_executable"] == true).unwrap();
+    assert_eq!(injected["anonymous_executable"], injected["inode"] == 0);
+    let environment = of_it("process_envs");
+    assert!(environment.iter().any(|row| row["key"] == "PLANTED_SECRET" && row["value"] == "a b=c"));
+
+    let memory = of_it("process_memory");
+    assert_eq!(memory[0]["reason"], "named");
+    let items = items(&captured.package);
+    let item = recovered(&items, &memory[0]);
+    assert_eq!(item.outcome, Outcome::Collected, "{item:?}");
+    let stream = member(&captured.package, item.member.as_deref().unwrap());
+    let start =
+        u64::from_str_radix(injected["start"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let word = |at: usize| u64::from_le_bytes(stream[at..at + 8].try_into().unwrap());
+    let mut at = 0;
+    let mut found = false;
+    while at < stream.len() {
+        assert_eq!(stream[at..at + 4], 0x4C69_4D45u32.to_le_bytes());
+        let (first, last) = (word(at + 8), word(at + 16));
+        let bytes = &stream[at + 32..at + 32 + usize::try_from(last - first + 1).unwrap()];
+        if first == start {
+            found = bytes[4096..].starts_with(b"injected-needle-7");
+        }
+        at += 32 + bytes.len();
+    }
+    assert!(found, "the needle lies where the map says");
+}
+
+#[test]
+fn environments_and_memory_are_left_out_unless_they_are_asked_for() {
+    let workplace = workplace();
+    let _running = injected();
+    let mut capture = Capture::of_path(workplace.path(), "");
+    capture.arguments = ["--artifact", "processes"].map(str::to_owned).to_vec();
+    let captured = capture.run_to_one_of(&[0, 10]);
+    let artifacts: BTreeSet<String> =
+        items(&captured.package).into_iter().map(|item| item.artifact).collect();
+    let opt_in = ["process_envs", "process_memory", "physical_memory"];
+    assert!(artifacts.contains("process_details") && !opt_in.iter().any(|table| artifacts.contains(*table)));
+}
+
+#[test]
+fn physical_memory_is_kept_or_the_exact_reason_is_given() {
+    let workplace = workplace();
+    let mut capture = Capture::of_path(workplace.path(), "");
+    let arguments = ["--artifact", "physical_memory", "--max-file-size", "8M"];
+    capture.arguments = arguments.map(str::to_owned).to_vec();
+    let captured = capture.run_to_one_of(&[10]);
+    let items = items(&captured.package);
+    let item = item(&items, b"/proc/kcore");
+    if Path::new("/proc/kcore").exists() && item.member.is_some() {
+        let stream = member(&captured.package, item.member.as_deref().unwrap());
+        assert_eq!((item.outcome, stream.len()), (Outcome::TruncatedByLimit, 8 << 20));
+        assert_eq!(stream[..4], 0x4C69_4D45u32.to_le_bytes());
+    } else {
+        let error = item.error.as_deref().unwrap();
+        assert!(error.contains("lockdown") && error.contains("/dev/crash is"), "{error}");
+    }
+}
+
+#[test]
+fn processes_are_those_that_ps_names() {
+    let workplace = workplace();
+    let ps = || {
+        let listed = Command::new("ps").args(["-e", "-o", "pid=,ppid=,uid=,comm="]).output().unwrap();
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let line = |line: &str| {
+            let mut fields = line.split_ascii_whitespace().map(str::to_owned);
+            let numbers: Vec<u64> = fields.by_ref().take(3).map(|field| field.parse().unwrap()).collect();
+            (numbers, fields.next().unwrap_or_default())
+        };
+        text.lines().map(line).collect::<BTreeSet<_>>()
+    };
+    let before = ps();
+    let mut capture = Capture::of_path(workplace.path(), "");
+    capture.arguments = ["--artifact", "processes"].map(str::to_owned).to_vec();
+    let captured = capture.run_to_one_of(&[0, 10]);
+    let after = ps();
+    let number = |row: &Value, column: &str| row[column].as_u64().unwrap();
+    let ours: BTreeSet<Vec<u64>> = rows(&captured.package, "processes")
+        .iter()
+        .map(|row| vec![number(row, "pid"), number(row, "parent"), number(row, "uid")])
+        .collect();
+    let missed: Vec<_> = before.intersection(&after).filter(|(numbers, _)| !ours.contains(numbers)).collect();
+    assert!(missed.is_empty(), "ps names what the table does not: {missed:?}");
+    let known: BTreeSet<u64> = before.union(&after).map(|(numbers, _)| numbers[0]).collect();
+    let details = rows(&captured.package, "process_details");
+    assert!(
+        details.iter().filter(|row| known.contains(&number(row, "pid"))).count() + 3
+            >= before.intersection(&after).count()
+    );
+    let own = details.iter().find(|row| row["pid"] == std::process::id()).unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+    assert_eq!(own["status"]["CapEff"], effective);
+    assert!(own["limits"]["Max open files"][0].as_str().unwrap().parse::<u64>().is_ok());
+    assert!(own["namespaces"]["net"].as_u64().is_some());
+}

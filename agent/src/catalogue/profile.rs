@@ -172,7 +172,11 @@ impl Selection {
 }
 
 fn comes_with_chapter(sensitivity: Sensitivity, opt_in: OptIn) -> bool {
-    sensitivity == Sensitivity::Ordinary || opt_in == OptIn::WithChapter
+    match sensitivity {
+        Sensitivity::Ordinary => true,
+        Sensitivity::Personal => opt_in == OptIn::WithChapter,
+        Sensitivity::Memory => false,
+    }
 }
 
 /// A chapter's name as files and people write it.

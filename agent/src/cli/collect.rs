@@ -77,6 +77,7 @@ fn request(args: &CollectArgs) -> Result<Request, Failure> {
         scope: Scope {
             root: args.root.clone(),
             network_file_systems: args.network_filesystems,
+            memory_of: args.memory_of.clone(),
             host_commands: args.host_commands,
             one_file_system: args.one_file_system,
         },
@@ -105,14 +106,19 @@ fn select(
     added: &[String],
 ) -> Result<(String, Selection), Failure> {
     let named = args.artifact.is_empty() && args.path.is_empty();
+    let memory = (!args.memory_of.is_empty()).then(|| "process_memory".to_owned());
     let profiles = match args.profile.as_slice() {
         // What is brought along is captured with the default, as what is named is not.
         [] if named => vec![DEFAULT_PROFILE.to_owned()],
         profiles => profiles.to_vec(),
     };
     let opt_in = if args.personal { OptIn::WithChapter } else { OptIn::ByName };
-    let names: Vec<String> =
-        if profiles.is_empty() { &[][..] } else { added }.iter().chain(&args.artifact).cloned().collect();
+    let names: Vec<String> = if profiles.is_empty() { &[][..] } else { added }
+        .iter()
+        .chain(&args.artifact)
+        .chain(&memory)
+        .cloned()
+        .collect();
     let mut selection = catalogue.select(&profiles, &names, opt_in).map_err(Failure::usage)?;
     if !args.path.is_empty() {
         let paths = Definition::of_paths(args.path.clone());

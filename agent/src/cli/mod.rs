@@ -68,6 +68,9 @@ struct CollectArgs {
     /// Search at most so many folders down for a `**` without a number in definitions of ForensicArtifacts.
     #[arg(long, value_name = "FOLDERS", value_parser = clap::value_parser!(u32).range(1..=100))]
     default_depth: Option<u32>,
+    /// Keep the memory of these processes (the table process_memory).
+    #[arg(long, value_name = "PID", num_args = 1..)]
+    memory_of: Vec<u32>,
     /// Run the programs of the host that definitions name; what they print is the host's own word.
     #[arg(long)]
     host_commands: bool,

@@ -45,7 +45,7 @@ pub(super) fn capture(session: &mut Session<'_>, table: &Table) -> Result<(), Ha
         session.package.begin("data/state", table.member_name().as_bytes(), started.unix_seconds(), 0);
     let stop = session.stop.clone();
     let ended = || stop.reason().is_some();
-    let mut rows = TableCapture::new(&mut writer, &session.root, &ended);
+    let mut rows = TableCapture::new(&mut writer, &session.root, &ended).choosing(&session.scope.memory_of);
     let result = (table.capture)(&mut rows);
     let captured = rows.finish();
     let content = writer.finish()?;

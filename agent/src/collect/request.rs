@@ -37,6 +37,8 @@ pub struct Scope {
     pub root: Option<PathBuf>,
     /// Whether file systems that a server or a program serves are entered.
     pub network_file_systems: bool,
+    /// Processes whose memory the table `process_memory` keeps; it chooses the suspicious ones where none is named.
+    pub memory_of: Vec<u32>,
     /// Whether programs of the host that definitions name are run.
     pub host_commands: bool,
     /// Whether the search stays on the file systems it begins on.

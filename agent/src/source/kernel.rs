@@ -3,6 +3,7 @@
 
 mod calls;
 mod executable;
+mod memory;
 mod messages;
 mod namespace;
 mod tree;
@@ -20,6 +21,7 @@ pub use calls::{
     LegacyFilter, bpf_attached, bpf_next_id, bpf_probe, discipline, legacy_table,
 };
 pub use executable::{ExecutableDigest, ExecutableDigests};
+pub use memory::{LimeStream, MemoryRange, physical_ranges};
 pub use messages::{KernelMessages, kernel_messages};
 pub use namespace::{NamespacePlace, within_network_namespace};
 pub use tree::{KernelEntry, KernelTree};
@@ -240,6 +242,15 @@ impl KernelFolder {
 }
 
 impl KernelFolder {
+    /// Opens the memory of the process for reading, `/proc/<pid>/mem`.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` without the right to trace it; whatever the operating system answers.
+    pub fn memory(&self) -> io::Result<File> {
+        Ok(File::from(open_beneath(&self.folder, "mem", READING)?))
+    }
+
     /// Opens the regular file that the link `name`, such as `exe` or `fd/7`, leads to, deleted or not. The holder's own
     /// position in it does not move.
     ///

@@ -85,8 +85,10 @@ pub enum Sensitivity {
     /// No more than any system data.
     #[default]
     Ordinary,
-    /// Personal data or secrets by its nature: only where a profile or person names it.
+    /// Personal data or secrets by its nature: only where a profile or person names it, or asks for all of that kind.
     Personal,
+    /// Everything there is, such as the machine's memory: only by its own name.
+    Memory,
 }
 
 /// Something kept beside the table that names it, as `data/raw/<path>`.
@@ -140,6 +142,7 @@ pub struct TableCapture<'a> {
     out: &'a mut dyn Write,
     root: &'a Root,
     ended: &'a dyn Fn() -> bool,
+    chosen: &'a [u32],
     rows: u64,
     kept: Vec<Kept>,
     gaps: Vec<Gap>,
@@ -152,7 +155,19 @@ const NAMED_GAPS: usize = 1_000;
 impl<'a> TableCapture<'a> {
     /// A capture of the host below `root`, whose rows are written to `out` as JSON lines, until `ended` says so.
     pub fn new(out: &'a mut dyn Write, root: &'a Root, ended: &'a dyn Fn() -> bool) -> Self {
-        Self { out, root, ended, rows: 0, kept: Vec::new(), gaps: Vec::new(), gap_count: 0 }
+        Self { out, root, ended, chosen: &[], rows: 0, kept: Vec::new(), gaps: Vec::new(), gap_count: 0 }
+    }
+
+    /// Names the processes whose memory is asked for; none leaves the choice to the table.
+    #[must_use]
+    pub fn choosing(mut self, processes: &'a [u32]) -> Self {
+        self.chosen = processes;
+        self
+    }
+
+    /// The processes whose memory is asked for.
+    pub fn chosen_processes(&self) -> &'a [u32] {
+        self.chosen
     }
 
     /// The root of the examined host, through which files are read.

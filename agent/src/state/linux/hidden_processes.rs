@@ -116,7 +116,7 @@ fn look_at(capture: &mut TableCapture<'_>, pid: u32, each: EachUnlisted<'_>) -> 
 }
 
 /// Whether the number belongs to a process or a thread.
-fn answers(pid: u32) -> bool {
+pub(super) fn answers(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
 }

@@ -42,6 +42,7 @@ mod iptables;
 mod kernel;
 mod last;
 mod lastlog;
+mod memory;
 mod module_presence;
 mod modules;
 mod mounts;
@@ -52,8 +53,12 @@ mod nftables;
 mod open_files;
 mod os_version;
 mod packages;
+mod process_details;
+mod process_envs;
 mod process_folders;
+mod process_memory_map;
 mod process_stat;
+mod process_views;
 mod processes;
 mod routes;
 mod routing_rules;
@@ -94,8 +99,14 @@ const TABLES: &[Table] = &[
     neighbours::TABLE,
     routes::TABLE,
     routing_rules::TABLE,
+    memory::PHYSICAL,
     processes::TABLE,
+    process_details::TABLE,
+    process_views::TABLE,
+    process_memory_map::TABLE,
+    process_envs::TABLE,
     deleted_files::TABLE,
+    memory::PROCESSES,
     bpf::programs::TABLE,
     bpf::maps::TABLE,
     bpf::links::TABLE,
