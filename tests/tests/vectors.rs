@@ -201,7 +201,7 @@ fn every_folder_holds_one_whole_lie() {
         }
         let vector = Vector::open(&folder);
         let package = fs::read(&vector.package).unwrap();
-        assert!(package.len() < 12 << 10, "{name}: {} bytes", package.len());
+        assert!(package.len() < 16 << 10, "{name}: {} bytes", package.len());
         let same_ledger = vector.ledger.is_none_or(|path| fs::read(path).unwrap() == ledger);
         let own_trust = folder.join("trust").exists();
         let tells_nothing =

@@ -87,6 +87,9 @@ pub(super) fn write_rows(
 
 /// The definitions that are searched for, as the texts whose digests `collection.json` states.
 pub(super) fn write_definitions(session: &mut Session<'_>, definitions: &[Definition]) -> Result<(), Halt> {
+    if definitions.is_empty() {
+        return Ok(());
+    }
     let row = |definition: &Definition| DefinitionRow {
         name: definition.name.clone(),
         origin: definition.origin.clone(),

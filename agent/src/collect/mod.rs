@@ -130,8 +130,11 @@ pub fn collect(
     collection.interruptions.extend(halted);
     progress.artifact("sealing");
 
+    // Also where collecting ended early: what was to be searched for is part of the account.
+    let defined = live::write_definitions(&mut session, &request.definitions);
     let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session));
-    let ended = looked_again.and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
+    let ended =
+        defined.and(looked_again).and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
     if let Err(Halt::Package(error)) = ended {
         return Err(interrupted(session.package, error, &request.destination, &name));
     }
@@ -155,9 +158,6 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<(), Halt> {
     session.package.log(Action::Start, None, None, "ok")?;
     for table in &request.tables {
         live::capture(session, table)?;
-    }
-    if !request.definitions.is_empty() {
-        live::write_definitions(session, &request.definitions)?;
     }
     let by_user = request.definitions.iter().any(Definition::names_users);
     let users = if by_user { users_with_homes(session)? } else { Vec::new() };
