@@ -7,73 +7,6 @@ use holdfast_agent::catalogue::{Catalogue, name_of};
 use holdfast_agent::state;
 use serde::Deserialize;
 
-/// Tables that are being written; an entry goes when its table comes.
-const PLANNED: [&str; 63] = [
-    "deleted_files",
-    "process_memory_map",
-    "process_envs",
-    "hidden_processes",
-    "process_memory",
-    "physical_memory",
-    "nftables",
-    "iptables",
-    "routing_rules",
-    "bpf_programs",
-    "bpf_maps",
-    "bpf_links",
-    "kernel_info",
-    "system_controls",
-    "binfmt_misc",
-    "kernel_messages",
-    "kernel_keys",
-    "block_devices",
-    "device_mapper",
-    "md_devices",
-    "ima_measurements",
-    "tpm_event_log",
-    "efi_variables",
-    "acpi_tables",
-    "platform_info",
-    "pci_devices",
-    "usb_devices",
-    "shadow",
-    "sudoers",
-    "authorized_keys",
-    "user_groups",
-    "last",
-    "lastlog",
-    "systemd_units",
-    "systemd_timers",
-    "crontab",
-    "at_jobs",
-    "startup_items",
-    "etc_hosts",
-    "dns_resolvers",
-    "os_version",
-    "shell_history",
-    "deb_packages",
-    "rpm_packages",
-    "apk_packages",
-    "pacman_packages",
-    "snap_packages",
-    "flatpak_packages",
-    "python_packages",
-    "npm_packages",
-    "gem_packages",
-    "apt_sources",
-    "yum_sources",
-    "package_file_integrity",
-    "bodyfile",
-    "executable_hashes",
-    "suid_bin",
-    "file_oddities",
-    "containers",
-    "container_mounts",
-    "kubernetes_pods",
-    "docker_containers",
-    "cloud_instance",
-];
-
 /// What one tool takes in one of its groups.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,7 +34,7 @@ fn parts() -> Vec<Part> {
 
 fn known_names() -> BTreeSet<String> {
     let catalogue = Catalogue::built_in().expect("good");
-    let mut names: BTreeSet<String> = PLANNED.map(str::to_owned).into();
+    let mut names = BTreeSet::new();
     for table in state::tables() {
         names.extend([table.name.to_owned(), name_of(&table.group)]);
     }

@@ -51,3 +51,71 @@ fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gap
     assert_eq!(row["binds"], r#"["/:/host"]"#);
     assert!(!String::from_utf8(out).unwrap().contains("secret"));
 }
+
+fn rows_of(root: &Root, name: &str) -> Vec<Value> {
+    let mut out = Vec::new();
+    let table = tables().iter().find(|table| table.name == name).unwrap();
+    let mut capture = TableCapture::new(&mut out, root, &|| false);
+    (table.capture)(&mut capture).unwrap();
+    let rows: Vec<Value> =
+        serde_json::Deserializer::from_slice(&out).into_iter().map(Result::unwrap).collect();
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
+    let schema = serde_json::from_slice(&fs::read(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(rows.iter().all(|row| validator.is_valid(row)), "{rows:#?}");
+    rows
+}
+
+#[test]
+fn containers_of_every_engine_and_pods_are_rows() {
+    let host = tempfile::tempdir().unwrap();
+    let plant = |path: &str, content: &[u8]| {
+        let path = host.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    let storage = "home/alice/.local/share/containers/storage/overlay-containers";
+    plant(
+        &format!("{storage}/containers.json"),
+        br#"[{"id":"ab12","names":["db"],"image":"f00","metadata":"{\"image-name\":\"db:2\"}","created":"2026-01-02T03:04:05Z"},
+            {"id":"../../../etc","names":null}, 7]"#,
+    );
+    plant(
+        &format!("{storage}/ab12/userdata/config.json"),
+        br#"{"process":{"args":["db","--all"],"capabilities":{"effective":["CAP_SYS_ADMIN"]}},"root":{"path":"/x/merged"},
+            "mounts":[{"source":"/srv/db","destination":"/data"},{"source":"proc","destination":"/proc"}]}"#,
+    );
+    plant(
+        "run/containerd/io.containerd.runtime.v2.task/k8s.io/cc/config.json",
+        br#"{"annotations":{"io.kubernetes.cri.image-name":"web:1"},"process":{"args":["web"]}}"#,
+    );
+    plant("run/containerd/io.containerd.runtime.v2.task/k8s.io/dd/config.json", b"{\xff");
+    plant("var/lib/lxc/box/config", b"lxc.uts.name = box\n");
+    plant("var/lib/machines/tree/etc/os-release", b"");
+    plant("var/log/pods/default_web-7_0a-1b/nginx/0.log", b"");
+    plant("var/lib/kubelet/pods/0a-1b/volumes/kubernetes.io~secret/token/ca.crt", b"secret");
+    plant("etc/kubernetes/manifests/etcd.yaml", b"kind: Pod\n");
+    let root = Root::mounted(host.path()).unwrap();
+    let rows = rows_of(&root, "containers");
+    let of = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{id}: {rows:#?}"));
+    assert_eq!(
+        (of("ab12")["image"].as_str(), of("ab12")["command"].as_str()),
+        (Some("db:2"), Some(r#"["db","--all"]"#))
+    );
+    assert_eq!(of("ab12")["mounts"].as_str(), Some(r#"["/srv/db:/data"]"#));
+    assert_eq!(of("ab12")["capabilities"].as_str(), Some(r#"["CAP_SYS_ADMIN"]"#));
+    assert_eq!(
+        (of("cc")["runtime"].as_str(), of("cc")["image"].as_str()),
+        (Some("containerd"), Some("web:1"))
+    );
+    assert_eq!(
+        (of("box")["runtime"].as_str(), of("tree")["runtime"].as_str()),
+        (Some("lxc"), Some("nspawn"))
+    );
+    let pods = rows_of(&root, "kubernetes_pods");
+    assert!(pods.iter().any(|pod| pod["name"] == "web-7" && pod["containers"] == r#"["nginx"]"#));
+    assert!(pods.iter().any(|pod| pod["volumes"] == r#"["kubernetes.io~secret/token"]"#));
+    assert!(pods.iter().any(|pod| pod["trace"] == "static_manifest" && pod["name"] == "etcd"));
+    assert!(!format!("{pods:?}").contains("secret\""), "what is mounted into a pod is not read");
+}

@@ -171,6 +171,8 @@ const TABLES: &[Table] = &[
     packages::sources::YUM,
     packages::integrity::TABLE,
     containers::DOCKER_CONTAINERS,
+    containers::CONTAINERS,
+    containers::KUBERNETES_PODS,
     disk::BODYFILE,
     disk::SUID_BIN,
     disk::FILE_ODDITIES,
