@@ -14,6 +14,8 @@ use crate::seal::Sealed;
 
 /// Exceptions that a summary names, the gravest; all are in the package.
 const NAMED: usize = 3;
+/// Exceptions from which those are chosen.
+const KEPT: usize = 64;
 
 /// What a collection came to.
 #[derive(Debug, Serialize)]
@@ -122,10 +124,24 @@ impl NamedException {
         let Some(exception) = Self::of(record) else { return };
         let rank = exception.rank();
         let at = exceptions.partition_point(|known| known.rank() <= rank);
-        if at < NAMED {
+        // One artifact must not crowd out the others.
+        let alike = |known: &Self| known.artifact == exception.artifact && known.rank() <= rank;
+        if at < KEPT && exceptions.iter().filter(|known| alike(known)).count() < NAMED {
             exceptions.insert(at, exception);
-            exceptions.truncate(NAMED);
+            exceptions.truncate(KEPT);
         }
+    }
+
+    /// The few that a summary names: the gravest of different artifacts first.
+    fn gravest(exceptions: Vec<Self>) -> Vec<Self> {
+        let mut named: Vec<Self> = Vec::new();
+        let (mut first, mut further) = (Vec::new(), Vec::new());
+        for exception in exceptions {
+            let told = first.iter().any(|known: &Self| known.artifact == exception.artifact);
+            if told { further.push(exception) } else { first.push(exception) }
+        }
+        named.extend(first.into_iter().chain(further).take(NAMED));
+        named
     }
 
     /// The exception that a record is, where it is one.
@@ -172,7 +188,7 @@ impl Summary {
             payload_bytes,
             seconds: seconds(collection),
             artifacts: collection.counts.iter().map(ArtifactAccount::of).collect(),
-            exceptions,
+            exceptions: NamedException::gravest(exceptions),
         }
     }
 

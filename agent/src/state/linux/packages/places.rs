@@ -17,7 +17,8 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
     let mut homes: Vec<Vec<u8>> = Vec::new();
     for user in Owners::of(capture.root()).homes() {
         // Accounts without a home of their own have one of the host's folders.
-        if user.home != b"/" && !homes.contains(&user.home) {
+        const NO_HOMES: [&[u8]; 4] = [b"/", b"/dev", b"/proc", b"/sys"];
+        if !NO_HOMES.contains(&user.home.as_slice()) && !homes.contains(&user.home) {
             homes.push(user.home.clone());
         }
     }
