@@ -157,13 +157,15 @@ pub fn plant_many(folder: &Path, count: usize) {
     }
 }
 
-/// Plants one file of `size` bytes that takes no room on the disk, and a small one before and after it.
+/// Plants one file of `size` bytes without a hole, and a small one before and after it.
 pub fn plant_huge(folder: &Path, size: u64) -> PathBuf {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("a before"), b"before\n").unwrap();
     fs::write(folder.join("z after"), b"after\n").unwrap();
     let path = folder.join("huge.img");
-    File::create(&path).unwrap().set_len(size).unwrap();
+    // Room is set aside and nothing written: the file reads as zeros and has no holes.
+    let file = File::create(&path).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
     path
 }
 

@@ -51,6 +51,18 @@ impl Scene {
         Self { place, captured }
     }
 
+    /// A `full` capture of the root that `plant` makes of the folder `tree`.
+    fn of_root(plant: impl FnOnce(&Path)) -> Self {
+        let place = workplace();
+        let tree = place.path().join("tree");
+        plant(&tree);
+        let mut capture = Capture::of_this_host(place.path());
+        let root = tree.display().to_string();
+        capture.arguments = ["--root", &root, "--profile", "full"].map(str::to_owned).to_vec();
+        let captured = capture.run_with_what_the_host_allows();
+        Self { place, captured }
+    }
+
     fn tree(&self) -> PathBuf {
         self.place.path().join("tree")
     }
@@ -291,8 +303,8 @@ fn dissect_opens_the_captured_data_as_a_linux_target_and_reads_the_users_of_this
 }
 
 #[test]
-fn dissect_reads_accounts_and_authentication_log_out_of_a_captured_system() {
-    let scene = Scene::of_tree(|root| {
+fn dissect_reads_accounts_and_authentication_log_out_of_a_full_capture_of_a_mounted_root() {
+    let scene = Scene::of_root(|root| {
         for (path, content) in [
             ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nmallory:x:1001:1001::/home/mallory:/bin/sh\n"),
             ("etc/hostname", "mailhub\n"),
@@ -306,7 +318,7 @@ fn dissect_reads_accounts_and_authentication_log_out_of_a_captured_system() {
             fs::write(root.join(path), content).unwrap();
         }
     });
-    let system = scene.opened().join("data/fs").join(scene.tree().strip_prefix("/").unwrap());
+    let system = scene.opened().join("data");
     let target = python("target.py", &[&system]);
     assert_eq!(target["hostname"], "mailhub");
     assert_eq!(target["users"][1], serde_json::json!(["mallory", 1001, "/home/mallory", "/bin/sh"]));
