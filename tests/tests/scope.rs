@@ -222,8 +222,8 @@ fn every_limit_that_bites_is_named() {
     }
     let pattern = format!("{}/**", tree.display());
     for (limit, taken, told) in [
-        (["--max-files", "3"], 2, "--max-files"),
-        (["--max-total-size", "3K"], 2, "--max-total-size"),
+        (["--max-files", "3"], 3, "--max-files"),
+        (["--max-total-size", "3K"], 3, "--max-total-size"),
         (["--max-file-size", "10"], 4, "--max-file-size"),
     ] {
         let captured = capture(workplace.path(), &["--path", &pattern, limit[0], limit[1]], &[10]);

@@ -58,6 +58,7 @@ struct Reach {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     Name,
+    Glob,
     Depth,
 }
 
@@ -113,12 +114,12 @@ impl<'s, 'p> FileSearch<'s, 'p> {
     ) -> Result<bool, Halt> {
         let Some((first, rest)) = components.split_first() else { return Ok(false) };
         match first {
-            Component::Literal(name) => self.named(folder, name, rest, artifact, reach),
+            Component::Literal(name) => self.named(folder, name, (rest, By::Name), artifact, reach),
             Component::Glob(_) => self.each_entry(folder, artifact, |search, name| {
                 if !first.matches(name) {
                     return Ok(false);
                 }
-                search.named(folder, name, rest, artifact, reach)
+                search.named(folder, name, (rest, By::Glob), artifact, reach)
             }),
             Component::AnyDepth(most) => {
                 let here =
@@ -153,18 +154,22 @@ impl<'s, 'p> FileSearch<'s, 'p> {
         &mut self,
         folder: &Folder,
         name: &[u8],
-        rest: &[Component],
+        (rest, by): (&[Component], By),
         artifact: &Artifact,
         reach: Reach,
     ) -> Result<bool, Halt> {
-        if let Some(obstacle) = self.obstacle(folder, name, (rest, By::Name), reach) {
+        if let Some(obstacle) = self.obstacle(folder, name, (rest, by), reach) {
+            if obstacle == Obstacle::KernelMade && by == By::Name && reach.links == 0 {
+                // It was asked for by its name, and is not here: an exception.
+                return self.failed(folder, name, artifact, io::Error::other(obstacle.in_words()));
+            }
             return self.turn_back(folder, name, artifact, obstacle);
         }
         match folder.look(name) {
             Err(error) if is_absent(&error) => Ok(false),
             Err(error) => self.failed(folder, name, artifact, error),
             Ok(looked) => {
-                self.matched(folder, name, &looked, (rest, By::Name), artifact, Reach { within: 0, ..reach })
+                self.matched(folder, name, &looked, (rest, by), artifact, Reach { within: 0, ..reach })
             }
         }
     }
@@ -185,7 +190,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             Obstacle::Network | Obstacle::Fuse => self.session.scope.network_file_systems,
             Obstacle::Automount => false,
             // Met on the way down it would be taken twice; named, it may be the only name that was asked for.
-            Obstacle::Repeated | Obstacle::Layered => by == By::Name,
+            Obstacle::Repeated | Obstacle::Layered => by != By::Depth,
         };
         (!taken).then_some(obstacle)
     }
@@ -230,7 +235,7 @@ impl<'s, 'p> FileSearch<'s, 'p> {
             return Ok(self.enter(folder, name, looked, rest, artifact, reach)? || at_end);
         }
         let is_link = looked.kind == ItemKind::Symlink;
-        if is_link && by == By::Name {
+        if is_link && by != By::Depth {
             self.visit(folder, name, looked, artifact)?;
             self.follow(folder, name, rest, artifact, reach)?;
             return Ok(true);

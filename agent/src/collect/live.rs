@@ -19,6 +19,9 @@ use crate::state::{Captured, Gap, Kept, KeptContent, Reads, Table, TableCapture}
 /// Where member names begin of what was read through the kernel's own paths.
 pub(super) const RAW: &str = "data/raw";
 
+/// The table of definitions.
+pub(super) const DEFINITIONS: &str = "definitions";
+
 /// What a table was captured by, for the collection's list of definitions.
 pub(super) fn definition(table: &Table) -> DefinitionUse {
     let text = [table.name, table.about, &table.sources.join(" ")].join("\n");
@@ -96,7 +99,7 @@ pub(super) fn write_definitions(session: &mut Session<'_>, definitions: &[Defini
         sha256: definition.digest(),
         definition: String::from_utf8(definition.json()).unwrap_or_default(),
     };
-    write_rows(session, "definitions", definitions.iter().map(row))
+    write_rows(session, DEFINITIONS, definitions.iter().map(row))
 }
 
 /// One definition.

@@ -10,6 +10,7 @@ use holdfast_schemas::text::for_people;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
+use super::{live, second_look};
 use crate::seal::Sealed;
 
 /// Exceptions that a summary names, the gravest; all are in the package.
@@ -44,6 +45,9 @@ pub struct Summary {
     pub artifacts: Vec<ArtifactAccount>,
     /// The gravest exceptions by name.
     pub exceptions: Vec<NamedException>,
+    /// Whether anything of the host was captured, beside the agent's own account of the capture.
+    #[serde(skip)]
+    usable: bool,
     /// What went wrong beside single items, in words.
     pub notices: Vec<String>,
     /// Who signed: role and fingerprint.
@@ -169,7 +173,17 @@ impl Summary {
     ) -> Self {
         let total = |outcome| collection.counts.iter().map(|counts| counts.count(outcome)).sum();
         let outcomes = Outcome::ALL.map(|outcome| OutcomeCount { outcome, count: total(outcome) });
+        let own = [live::DEFINITIONS, second_look::NAME];
+        let of_host = collection.counts.iter().filter(|counts| !own.contains(&counts.artifact.as_str()));
+        let has_content = |outcome: &Outcome| outcome.has_content() == Some(true);
+        let held = |counts: &ArtifactCounts| {
+            Outcome::ALL
+                .iter()
+                .filter(|outcome| has_content(outcome))
+                .any(|outcome| counts.count(*outcome) > 0)
+        };
         Self {
+            usable: of_host.into_iter().any(held),
             notices: notices(collection, &sealed),
             time: time(&sealed),
             signers: sealed
@@ -195,7 +209,7 @@ impl Summary {
     /// The exit status: 0 everything asked for was captured, 10 captured with exceptions, 20 nothing usable.
     pub fn exit_status(&self) -> u8 {
         let any = |wanted: fn(Outcome) -> bool| self.outcomes.iter().any(|counted| wanted(counted.outcome));
-        if !any(|outcome| outcome.has_content() == Some(true)) {
+        if !self.usable {
             20
         } else if any(Outcome::is_exception) || !self.notices.is_empty() {
             10
