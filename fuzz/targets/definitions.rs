@@ -16,7 +16,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let users = [user("/home/examiner"), user("/srv/a*b")];
     if catalogue.add_text(text, "fuzz.yaml").is_ok() {
         let _ = catalogue.resolve();
-        for definition in catalogue.definitions().iter().filter(|definition| definition.origin == "fuzz.yaml") {
+        for definition in catalogue.definitions().iter().filter(|definition| definition.origin == "fuzz.yaml")
+        {
             let patterns = definition.patterns(&users).expect("it was checked");
             for pattern in patterns {
                 let _ = pattern.matches(b"/etc/passwd");

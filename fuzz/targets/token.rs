@@ -6,7 +6,9 @@ use holdfast_schemas::timestamp::{TimestampRoots, TimestampToken};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let imprint = Sha256Digest::of(b"signature");
-    for token in [TimestampToken::from_stored(bytes), TimestampToken::from_response(bytes)].into_iter().flatten() {
+    for token in
+        [TimestampToken::from_stored(bytes), TimestampToken::from_response(bytes)].into_iter().flatten()
+    {
         let _ = token.answers(&imprint, 1);
         assert!(token.verify(&imprint, &TimestampRoots::default()).is_err());
     }

@@ -362,3 +362,19 @@ fn what_changed_meanwhile_and_what_was_searched_for_stand_in_the_package() {
         summary["artifacts"].as_array().unwrap().iter().find(|account| account["artifact"] == "ChosenPaths");
     assert_eq!((&account.unwrap()["expected"], &account.unwrap()["found"]), (&1.into(), &1.into()));
 }
+
+#[test]
+fn with_low_priority_everybody_else_goes_first() {
+    let workplace = workplace();
+    for (argument, nice) in [(None, 0), (Some("--low-priority"), 19)] {
+        let arguments: Vec<&str> = ["--artifact", "processes"].into_iter().chain(argument).collect();
+        let captured = capture(workplace.path(), &arguments, &[0, 10]);
+        let rows = rows(&captured.package, "processes");
+        // A name is cut at fifteen bytes.
+        let own = rows
+            .iter()
+            .filter(|row| row["path"].as_str().is_some_and(|path| path.ends_with("/holdfast-agent")));
+        let priorities: Vec<i64> = own.map(|row| row["nice"].as_i64().unwrap()).collect();
+        assert!(priorities.contains(&nice), "{argument:?}: {priorities:?}");
+    }
+}

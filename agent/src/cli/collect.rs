@@ -25,6 +25,9 @@ const DEFAULT_PROFILE: &str = "triage";
 pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
     let request = request(&args)?;
     let keys = keys(&args.seal)?;
+    if args.low_priority {
+        go_last();
+    }
     let stop = StopSignal::from_signals().map_err(fault)?;
     let progress = Progress::new(mode(args.progress));
     warn_of_limits(&request);
@@ -37,6 +40,14 @@ pub(super) fn run(args: CollectArgs) -> Result<u8, Failure> {
         Destination::Pipe(_) => say(&text),
     }
     Ok(summary.exit_status())
+}
+
+/// Lowers this program's priority, before it starts a thread; that it cannot is no reason not to collect.
+fn go_last() {
+    let processor = rustix::process::nice(19).map(drop).map_err(std::io::Error::from);
+    if let Err(error) = processor.and_then(|()| crate::source::yield_disks()) {
+        say(&format!("holdfast-agent: the priority could not be lowered ({error}); going on"));
+    }
 }
 
 fn fault(error: impl std::fmt::Display) -> Failure {

@@ -86,6 +86,9 @@ struct CollectArgs {
     /// Seal what there is this many seconds after the start, whatever is still to come.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..))]
     deadline: Option<u32>,
+    /// Let every other program of the host go first, with the processor and with disks.
+    #[arg(long)]
+    low_priority: bool,
     /// Examine the root of a mounted image or a container in DIR instead of this host.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,

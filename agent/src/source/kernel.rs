@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 pub use calls::{
     BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed, BpfProbe, BpfTarget, Discipline, LegacyAnswer,
-    LegacyFilter, bpf_attached, bpf_next_id, bpf_probe, discipline, legacy_table,
+    LegacyFilter, bpf_attached, bpf_next_id, bpf_probe, discipline, legacy_table, yield_disks,
 };
 pub use executable::{ExecutableDigest, ExecutableDigests};
 pub use memory::{LimeStream, MemoryRange, physical_ranges};

@@ -1,4 +1,5 @@
-//! Owns the system calls that no safe crate offers, each in its reading form; refuses to change anything. The one module
+//! Owns the system calls that no safe crate offers, each in its reading form; refuses to change anything
+//! of the host. The one module
 //! of this platform with `unsafe`.
 #![allow(unsafe_code)]
 
@@ -40,6 +41,20 @@ pub fn discipline() -> io::Result<Discipline> {
         estimated_error: timex.esterror.into(),
         max_error: timex.maxerror.into(),
     })
+}
+
+/// Puts this thread, and those it starts, behind everybody else's reading and writing of disks: the idle class of
+/// ioprio_set(2). The one call here that changes anything, and only of this program.
+///
+/// # Errors
+///
+/// Whatever the operating system answers.
+pub fn yield_disks() -> io::Result<()> {
+    const WHO_PROCESS: libc::c_int = 1;
+    const IDLE: libc::c_int = 3 << 13;
+    // SAFETY: the call takes three numbers and no pointer; 0 stands for the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, IDLE) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The packet filters of before nftables that the kernel tells about through getsockopt(2).
