@@ -1,6 +1,5 @@
-//! Owns the system calls that no safe crate offers, each in its reading form; refuses to change anything
-//! of the host. The one module
-//! of this platform with `unsafe`.
+//! Owns the system calls that no safe crate offers, each in its reading form; refuses to change anything of the host. The
+//! one module of this platform with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::io;
