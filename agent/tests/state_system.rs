@@ -211,7 +211,7 @@ fn ssh_keys_of_every_home_are_found_and_no_private_key_is_copied() {
         .file("/home/eve/.ssh/more", "ssh-rsa AAAA back door")
         .file("/etc/keys/eve", "sk-ssh-ed25519@openssh.com BBBB")
         .file(OsStr::from_bytes(b"/home/m\xffl/.ssh/authorized_keys2"), b"ssh-ed25519 CCCC \xff")
-        .file("/home/eve/.ssh/known_hosts", "|1|aa|bb ssh-rsa AAAA\n#\n192.0.2.1 ssh-rsa BBBB\n")
+        .file("/home/eve/.ssh/known_hosts", "|1|aa|bb ssh-rsa AAAA\n#\n192.0.2.1 ssh-rsa AAAABBBB\n")
         .link("/home/orphan/.ssh/authorized_keys", "/home/eve/.ssh/more");
     let rows = planted.rows("authorized_keys");
     let root = row(&rows, &[("key_file", "/root/.ssh/authorized_keys")]);
@@ -226,7 +226,7 @@ fn ssh_keys_of_every_home_are_found_and_no_private_key_is_copied() {
     row(&rows, &[("key_file", "/home/orphan/.ssh/authorized_keys"), ("comment", "back door")]);
     let known = planted.rows("known_hosts");
     assert_eq!(known.len(), 2);
-    assert_eq!(row(&known, &[("key", "192.0.2.1 ssh-rsa BBBB")])["line"], 3);
+    assert_eq!(row(&known, &[("key", "192.0.2.1 ssh-rsa AAAABBBB")])["line"], 3);
     let private = planted.rows("user_ssh_keys");
     assert_eq!(private.len(), 3);
     for (path, kind, encrypted) in [

@@ -125,11 +125,30 @@ fn capture_known_hosts(capture: &mut TableCapture<'_>) -> io::Result<()> {
         for (number, line) in lines(&file) {
             let line = line.trim_ascii();
             if !line.is_empty() && !line.starts_with(b"#") {
-                capture.row(&KnownHostRow { uid, key: text(line), key_file: text(&path), line: number })?;
+                let key = if is_host_key(line) {
+                    text(line)
+                } else {
+                    text(format!("(no host key, {} bytes)", line.len()).as_bytes())
+                };
+                capture.row(&KnownHostRow { uid, key, key_file: text(&path), line: number })?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a line holds a host's key: the file in a home may be a link to one that holds something else, a secret say.
+fn is_host_key(line: &[u8]) -> bool {
+    let fields: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).collect();
+    let marked = usize::from(fields.first().is_some_and(|first| first.starts_with(b"@")));
+    let is_number = |field: &&[u8]| field.iter().all(u8::is_ascii_digit);
+    match fields.get(marked + 1..) {
+        // Every key begins with the length of its kind's name, three zero bytes first.
+        Some([_, key, ..]) if key.starts_with(b"AAAA") => true,
+        // Protocol 1: bits, exponent, modulus.
+        Some([bits, exponent, modulus, ..]) => [bits, exponent, modulus].into_iter().all(is_number),
+        _ => false,
+    }
 }
 
 /// Adds every `AuthorizedKeysFile` of sshd's configuration, whichever `Match` it stands under.
@@ -286,6 +305,15 @@ fn options_end(line: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_host_keys_are_shown_of_what_passes_for_known_hosts() {
+        assert!(is_host_key(b"host,192.0.2.1 ssh-ed25519 AAAAC3Nz x"));
+        assert!(is_host_key(b"@revoked * ecdsa-sha2-nistp256 AAAAE2Vj"));
+        assert!(is_host_key(b"host 1024 35 1234567"));
+        assert!(!is_host_key(b"root:$6$salt$digest:19000:0:99999:7:::"));
+        assert!(!is_host_key(b"password = secret AAAA"[..17].as_ref()));
+    }
 
     #[test]
     fn options_with_quotes_stand_before_the_key() {
