@@ -11,7 +11,7 @@ const LINES_CAP: u64 = 1 << 30;
 
 /// Hands every line of `file` to `each`, without its line feed.
 ///
-/// Returns how many lines were longer than [`LINE_CAP`] and therefore left out.
+/// Returns how many lines were longer than 64 KiB and therefore left out.
 ///
 /// # Errors
 ///

@@ -71,7 +71,7 @@ struct ProgramRow {
     pids: String,
     /// Derived: Whether the kernel's listing shows it; false where only a holder led to it.
     listed: bool,
-    /// Derived: Whether the instructions were kept, as data/raw/bpf/program/<id>/xlated.
+    /// Derived: Whether the instructions were kept, as `data/raw/bpf/program/<id>/xlated`.
     instructions_kept: bool,
 }
 
