@@ -19,23 +19,27 @@ pub struct MemoryRange {
 
 /// Memory as LiME writes it: for each range a header of 32 bytes, little-endian (magic `0x4C694D45`, version 1, first
 /// address, last address inclusive, eight reserved bytes), then its bytes. A page that cannot be read ends its range;
-/// what can be read after it is a range of its own.
+/// what can be read after it is a range of its own. After 256 such pages in a row the rest of a range is given up: a
+/// process can map terabytes that nothing lies behind.
 pub struct LimeStream {
     file: File,
     ranges: VecDeque<MemoryRange>,
     ready: Vec<u8>,
     handed: usize,
+    failures: u32,
 }
 
 const MAGIC: u32 = 0x4C69_4D45;
 /// Bytes of memory behind one header at most: a header is written when its bytes were read.
 const PIECE: u64 = 1 << 20;
 const PAGE: u64 = 4096;
+/// Pages in a row that could not be read, after which the rest of a range is given up.
+const PATIENCE: u32 = 256;
 
 impl LimeStream {
     /// A stream of `ranges` of `file`.
     pub fn new(file: File, ranges: impl IntoIterator<Item = MemoryRange>) -> Self {
-        Self { file, ranges: ranges.into_iter().collect(), ready: Vec::new(), handed: 0 }
+        Self { file, ranges: ranges.into_iter().collect(), ready: Vec::new(), handed: 0, failures: 0 }
     }
 
     /// Reads the next piece that can be read; false at the end.
@@ -46,6 +50,11 @@ impl LimeStream {
             let length = range.length.min(PIECE);
             let read = self.read_piece(range, length);
             // What could not be read is left out, from its page on to the next.
+            self.failures = if read == 0 { self.failures + 1 } else { 0 };
+            if self.failures == PATIENCE {
+                self.failures = 0;
+                continue;
+            }
             let done = if read == 0 { PAGE - range.start % PAGE } else { read };
             if let Some(left) = range.length.checked_sub(done).filter(|left| *left > 0) {
                 let offset = range.offset.saturating_add(done);
@@ -136,9 +145,22 @@ pub fn physical_ranges(kcore: &File, iomem: &[u8]) -> io::Result<Vec<MemoryRange
         }
     }
     ranges.sort_by_key(|range| range.start);
-    // Several segments can show the same memory.
-    ranges.dedup_by(|next, kept| next.start < kept.start.saturating_add(kept.length));
-    Ok(ranges)
+    Ok(apart(ranges))
+}
+
+/// Ranges in order, each without what an earlier one holds: several segments can show the same memory.
+fn apart(ranges: Vec<MemoryRange>) -> Vec<MemoryRange> {
+    let mut end = 0;
+    let mut kept = Vec::new();
+    for range in ranges {
+        let inside = end.max(range.start) - range.start;
+        if let Some(length) = range.length.checked_sub(inside).filter(|length| *length > 0) {
+            let (start, offset) = (range.start + inside, range.offset.saturating_add(inside));
+            kept.push(MemoryRange { start, length, offset });
+            end = start.saturating_add(length);
+        }
+    }
+    kept
 }
 
 /// `System RAM` of the machine: first address and the one behind the last.
@@ -211,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn terabytes_that_nothing_lies_behind_are_given_up_and_what_follows_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memory");
+        std::fs::write(&path, vec![7; 100]).unwrap();
+        let nothing = MemoryRange { start: 0x1000, length: 1 << 46, offset: 1 << 40 };
+        let behind = MemoryRange { start: 1 << 50, length: 100, offset: 0 };
+        let mut stream = Vec::new();
+        LimeStream::new(File::open(&path).unwrap(), [nothing, behind]).read_to_end(&mut stream).unwrap();
+        assert_eq!(headers(&stream), [(1 << 50, (1 << 50) + 99)]);
+    }
+
+    #[test]
     fn segments_and_memory_are_matched_and_garbage_gives_none() {
         let mut head = vec![0; 64 + 2 * 56];
         head[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -232,6 +266,9 @@ mod tests {
         let iomem = b"00000000-00000fff : Reserved\n00002000-00003fff : System RAM\n  00002000-00002fff : Kernel code\n";
         let range = MemoryRange { start: 0x2000, length: 0x2000, offset: 0xa000 };
         assert_eq!(physical_ranges(&kcore, iomem).unwrap(), [range]);
+        let range = |start, length, offset| MemoryRange { start, length, offset };
+        let overlapping = vec![range(0, 10, 100), range(5, 10, 200), range(6, 2, 300)];
+        assert_eq!(apart(overlapping), [range(0, 10, 100), range(10, 5, 205)]);
         let hidden = physical_ranges(&kcore, b"00000000-00000000 : System RAM\n").unwrap_err();
         assert_eq!(hidden.kind(), io::ErrorKind::PermissionDenied);
     }
