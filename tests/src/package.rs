@@ -40,8 +40,16 @@ pub fn collection(package: &Path) -> Collection {
     read_record(&member(package, "collection.json")).unwrap()
 }
 
-/// The rows of a table of state.
+/// The rows of a table of state, each valid by the table's schema.
 pub fn rows(package: &Path, table: &str) -> Vec<serde_json::Value> {
     let lines = member(package, &format!("data/state/{table}.jsonl"));
-    serde_json::Deserializer::from_slice(&lines).into_iter().map(Result::unwrap).collect()
+    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/v1/state");
+    let schema = fs::read(schemas.join(format!("{table}.schema.json"))).unwrap();
+    let validator = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
+    let rows: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_slice(&lines).into_iter().map(Result::unwrap).collect();
+    for row in &rows {
+        assert!(validator.is_valid(row), "{table}: {row}");
+    }
+    rows
 }

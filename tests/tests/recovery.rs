@@ -149,11 +149,13 @@ fn deleted_open_files_are_those_that_lsof_names() {
     assert!(missed.is_empty(), "lsof names what the table does not: {missed:?}");
 }
 
-/// A process with writable and executable memory of no file that holds a needle, and an environment.
+/// A process with writable and executable memory of no file that holds a needle, an environment, and 9 GiB that it never
+/// touched, which would fill every limit with zeros.
 fn injected() -> Running {
     let script = "import mmap, sys, time\n\
         memory = mmap.mmap(-1, 1 << 20, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)\n\
         memory[4096:4096 + 17] = b'in' + b'jected-' + b'needle-7'\n\
+        untouched = mmap.mmap(-1, 9 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n\
         print('ready', flush=True)\n\
         time.sleep(600)";
     let mut command = Command::new("python3");
@@ -198,12 +200,15 @@ fn memory_of_a_named_process_comes_back_in_lime_ranges() {
         assert_eq!(stream[at..at + 4], 0x4C69_4D45u32.to_le_bytes());
         let (first, last) = (word(at + 8), word(at + 16));
         let bytes = &stream[at + 32..at + 32 + usize::try_from(last - first + 1).unwrap()];
-        if first == start {
-            found = bytes[4096..].starts_with(b"injected-needle-7");
+        let at_needle = first <= start + 4096 && start + 4096 <= last;
+        if at_needle {
+            let offset = usize::try_from(start + 4096 - first).unwrap();
+            found = bytes[offset..].starts_with(b"injected-needle-7");
         }
         at += 32 + bytes.len();
     }
     assert!(found, "the needle lies where the map says");
+    assert!(stream.len() < 512 << 20, "untouched memory is not read: {}", stream.len());
 }
 
 #[test]
@@ -257,11 +262,15 @@ fn processes_are_those_that_ps_names() {
     let captured = capture.run_to_one_of(&[0, 10]);
     let after = ps();
     let number = |row: &Value, column: &str| row[column].as_u64().unwrap();
-    let ours: BTreeSet<Vec<u64>> = rows(&captured.package, "processes")
+    let first_word = |name: &str| name.split_ascii_whitespace().next().unwrap_or_default().to_owned();
+    let ours: BTreeSet<(Vec<u64>, String)> = rows(&captured.package, "processes")
         .iter()
-        .map(|row| vec![number(row, "pid"), number(row, "parent"), number(row, "uid")])
+        .map(|row| {
+            let numbers = vec![number(row, "pid"), number(row, "parent"), number(row, "uid")];
+            (numbers, first_word(row["name"].as_str().unwrap()))
+        })
         .collect();
-    let missed: Vec<_> = before.intersection(&after).filter(|(numbers, _)| !ours.contains(numbers)).collect();
+    let missed: Vec<_> = before.intersection(&after).filter(|process| !ours.contains(process)).collect();
     assert!(missed.is_empty(), "ps names what the table does not: {missed:?}");
     let known: BTreeSet<u64> = before.union(&after).map(|(numbers, _)| numbers[0]).collect();
     let details = rows(&captured.package, "process_details");
@@ -275,4 +284,32 @@ fn processes_are_those_that_ps_names() {
     assert_eq!(own["status"]["CapEff"], effective);
     assert!(own["limits"]["Max open files"][0].as_str().unwrap().parse::<u64>().is_ok());
     assert!(own["namespaces"]["net"].as_u64().is_some());
+}
+
+#[test]
+fn a_process_whose_folder_is_covered_is_named_with_the_views_that_show_it() {
+    let workplace = workplace();
+    let hidden = start(Path::new("/bin/sleep"), Stdio::null());
+    let pid = hidden.0.id();
+    let (empty, output) = (workplace.path().join("empty"), workplace.path().join("evidence"));
+    fs::create_dir(&empty).unwrap();
+    // The mount is seen in this namespace of its own only, and ends with it.
+    let script =
+        "mount --bind \"$0\" /proc/$1 && exec \"$2\" collect --artifact hidden_processes --output \"$3\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(&empty).arg(pid.to_string());
+    command.arg(holdfast_tests::programs().join("holdfast-agent")).arg(&output);
+    let printed = command.output().unwrap();
+    assert!(printed.status.code().is_some_and(|code| code == 0 || code == 10), "{printed:?}");
+    let package = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().path());
+    let package = package.into_iter().find(|path| path.extension().is_some_and(|end| end == "zip")).unwrap();
+    let found = rows(&package, "hidden_processes");
+    let row = found.iter().find(|row| row["pid"] == pid).unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(row["missing_from"], serde_json::json!(["its folder in /proc"]));
+    let seen = row["seen_in"].as_array().unwrap();
+    assert!(
+        ["listing of /proc", "probe by number"].iter().all(|view| seen.contains(&Value::from(*view))),
+        "{row}"
+    );
+    assert!(found.iter().all(|row| row["pid"] == pid), "nothing else is hidden here: {found:#?}");
 }

@@ -378,3 +378,41 @@ fn with_low_priority_everybody_else_goes_first() {
         assert!(priorities.contains(&nice), "{argument:?}: {priorities:?}");
     }
 }
+
+#[test]
+fn a_home_on_a_dead_file_system_holds_nobody() {
+    let workplace = workplace();
+    let image = workplace.path().canonicalize().unwrap().join("image");
+    fs::create_dir_all(image.join("etc")).unwrap();
+    fs::write(image.join("etc/passwd"), "eve:x:7:7::/home/eve/deep:/bin/sh\n").unwrap();
+    let _dead = DeadMount::at(&image.join("home/eve"));
+    let definitions = workplace.path().join("homes.yaml");
+    fs::write(
+        &definitions,
+        "- name: Homes\n  description: d\n  why: w\n  paths: ['%%users.homedir%%/.profile']\n",
+    )
+    .unwrap();
+    let arguments = ["--root", &text(&image), "--definitions", &text(&definitions), "--artifact", "Homes"];
+    let begun = Instant::now();
+    let captured = capture(workplace.path(), &arguments, &[10]);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(item(&items(&captured.package), b"/home/eve").outcome, Outcome::SkippedByLimit);
+}
+
+#[test]
+fn what_is_kept_beside_a_table_obeys_the_limits_of_the_whole() {
+    let workplace = workplace();
+    let path = workplace.path().join("deleted");
+    fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+    let held = fs::File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let arguments = ["--artifact", "deleted_files", "--max-total-size", "100K"];
+    let captured = capture(workplace.path(), &arguments, &[10]);
+    let rows = rows(&captured.package, "deleted_files");
+    let inode = std::os::unix::fs::MetadataExt::ino(&held.metadata().unwrap());
+    let row = rows.iter().find(|row| row["inode"] == inode).unwrap();
+    let items = items(&captured.package);
+    let item = item(&items, row["source_path"].as_str().unwrap().as_bytes());
+    assert_eq!((item.outcome, item.size), (Outcome::SkippedByLimit, None));
+    assert!(item.error.as_deref().unwrap().contains("--max-total-size"));
+}

@@ -8,13 +8,14 @@ use holdfast_schemas::item::{EvidenceRoute, Extent, ItemKind, ItemRecord, Outcom
 use holdfast_schemas::text::Base64Bytes;
 
 use super::files::{Artifact, FileSearch};
-use super::{Halt, Session};
+use super::space::SpaceWatch;
+use super::{Halt, Session, StopSignal};
 use crate::clock;
 use crate::package::{Content, MemberWriter, ReadEnd};
 use crate::source::{self, Folder, Looked, OpenFile};
 
 /// Bytes read of one file before free space and the wish to stop are looked at again.
-const STRETCH: u64 = 4 << 20;
+pub(super) const STRETCH: u64 = 4 << 20;
 /// Bytes of holes from which on a file is stored as the ranges that hold data.
 const SPARSE: u64 = 64 << 20;
 /// Most ranges of one sparse file: its record must stay well below a line's 1 MiB.
@@ -24,6 +25,8 @@ const KERNEL_TEXT: usize = 16 << 20;
 
 /// Where member names of copied files begin.
 const ROOT: &str = "data/fs";
+/// Where member names begin of what was read through the kernel's own paths.
+pub(super) const RAW: &str = "data/raw";
 
 /// A file or folder that is not there, or could not be looked at or read.
 pub(super) struct Failure<'a> {
@@ -100,16 +103,10 @@ impl FileSearch<'_, '_> {
 
     /// The limit that keeps a file's content out, in words.
     fn over_limit(&self, looked: &Looked, artifact: &Artifact) -> Option<String> {
-        let (limits, totals) = (&self.session.limits, self.session.package.totals());
-        let data = looked.size - looked.holes().min(looked.size);
         if let Some(most) = artifact.only.max_size.filter(|most| looked.size > *most) {
             return Some(format!("larger than the {most} bytes that {} takes of a file", artifact.name));
         }
-        if limits.files.is_some_and(|most| totals.files >= most) {
-            return Some("the collection's most files were reached (--max-files)".to_owned());
-        }
-        let reached = limits.total_size.is_some_and(|most| totals.bytes.saturating_add(data) > most);
-        reached.then(|| "the collection's most bytes would be passed (--max-total-size)".to_owned())
+        self.session.over_total(looked.size.saturating_sub(looked.holes()))
     }
 
     /// Keeps a text of the kernel that was asked for by its full name.
@@ -123,20 +120,12 @@ impl FileSearch<'_, '_> {
             Ok(prefix) => prefix,
             Err(error) => return self.fail(artifact, Failure { path, looked: Some(looked), error }),
         };
-        let bound = prefix.bytes.len() as u64;
-        let (member, mut writer) =
-            self.session.package.begin("data/raw", path, started.unix_seconds(), bound);
-        writer.read_from(&mut prefix.bytes.as_slice(), bound)?;
-        let content = writer.finish()?;
         let outcome = if prefix.cut { Outcome::TruncatedByLimit } else { Outcome::Collected };
         let mut record = self.draft(path, artifact, ItemKind::KernelText, outcome);
         record.error = prefix.cut.then(|| format!("cut at {KERNEL_TEXT} bytes: the kernel may never stop"));
         record.read_started = Some(started);
         record.read_finished = Some(clock::now()).max(record.read_started);
-        record.member = Some(member);
-        record.size = Some(content.size);
-        record.sha256 = Some(content.sha256);
-        self.record(record, Action::ReadFile).map(drop)
+        self.session.write_bytes(path, &prefix.bytes, record).map(drop)
     }
 
     /// Records something that could not be looked at, opened or listed.
@@ -176,6 +165,32 @@ impl FileSearch<'_, '_> {
 }
 
 impl Session<'_> {
+    /// The limit of the whole collection that `more` bytes would pass, in words.
+    pub(super) fn over_total(&self, more: u64) -> Option<String> {
+        let (limits, totals) = (&self.limits, self.package.totals());
+        if limits.files.is_some_and(|most| totals.files >= most) {
+            return Some("the collection's most files were reached (--max-files)".to_owned());
+        }
+        let reached = limits.total_size.is_some_and(|most| totals.bytes.saturating_add(more) > most);
+        reached.then(|| "the collection's most bytes would be passed (--max-total-size)".to_owned())
+    }
+
+    /// Writes bytes that are at hand below [`RAW`] and adds their record; returns the member's name.
+    pub(super) fn write_bytes(
+        &mut self,
+        path: &[u8],
+        bytes: &[u8],
+        mut record: Box<ItemRecord>,
+    ) -> Result<String, Halt> {
+        let bound = bytes.len() as u64;
+        let (member, mut writer) = self.package.begin(RAW, path, clock::now().unix_seconds(), bound);
+        writer.read_from(&mut &*bytes, bound)?;
+        let content = writer.finish()?;
+        hold(&mut record, member.clone(), content);
+        self.record(record, Action::ReadFile)?;
+        Ok(member)
+    }
+
     /// Reads a regular file into the package: at most as many bytes as it had when it was looked at.
     ///
     /// Returns the item's number where it has content.
@@ -214,9 +229,7 @@ impl Session<'_> {
         record.error =
             copied.error.map(|error| error.to_string()).or_else(|| copied.limit.map(str::to_owned));
         if let Some(content) = copied.content {
-            record.member = Some(copied.member);
-            record.size = Some(content.size);
-            record.sha256 = Some(content.sha256);
+            hold(&mut record, copied.member, content);
             if extents.is_some() {
                 shorten(&mut ranges, content.size);
                 let extent = |(offset, length)| Extent { offset, length };
@@ -240,8 +253,7 @@ impl Session<'_> {
     ) -> Result<Copied, Halt> {
         let data: u64 = ranges.iter().map(|(_, length)| length).sum();
         let bound = data.min(self.limits.file_size);
-        let (progress, stop) = (self.progress, self.stop.clone());
-        let free = self.space.clone();
+        let (progress, ending) = (self.progress, self.ending());
         let (member, mut writer) = self.package.begin(root, path, looked.modified_seconds(), bound);
         let mut limit = (bound < data).then_some("cut at the size limit for one file (--max-file-size)");
         let mut error = None;
@@ -254,7 +266,7 @@ impl Session<'_> {
             }
             let end = writer.size().saturating_add(*length).min(bound);
             while writer.size() < end {
-                let until = writer.size().saturating_add(STRETCH).min(end);
+                let (begun, until) = (writer.size(), writer.size().saturating_add(STRETCH).min(end));
                 if let ReadEnd::Failed(failure) = writer.read_from(&mut source.file, until)? {
                     error = Some(failure);
                     break 'ranges;
@@ -263,13 +275,11 @@ impl Session<'_> {
                     // It was cut short since it was looked at.
                     break 'ranges;
                 }
-                progress.bytes(STRETCH);
-                if writer.size() < bound {
-                    limit = match () {
-                        () if free.is_short() => Some("cut because the output is nearly full"),
-                        () if stop.reason().is_some() => Some("cut because collecting was to end"),
-                        () => continue,
-                    };
+                progress.bytes(writer.size() - begun);
+                if writer.size() < bound
+                    && let Some(why) = ending.why_cut()
+                {
+                    limit = Some(why);
                     break 'ranges;
                 }
             }
@@ -280,6 +290,11 @@ impl Session<'_> {
         };
         let content = content.map(MemberWriter::finish).transpose()?;
         Ok(Copied { member, content, error, limit })
+    }
+
+    /// What a long reading looks at now and then.
+    pub(super) fn ending(&self) -> Ending {
+        Ending { stop: self.stop.clone(), space: self.space.clone() }
     }
 
     /// A record of a path, raw bytes.
@@ -295,6 +310,30 @@ impl Session<'_> {
         record.source_path_raw = Some(Base64Bytes(path.to_vec()));
         record
     }
+}
+
+/// What a long reading looks at now and then, apart from the session that it writes into.
+pub(super) struct Ending {
+    stop: StopSignal,
+    space: SpaceWatch,
+}
+
+impl Ending {
+    /// Why a reading is to be cut, where it is.
+    pub(super) fn why_cut(&self) -> Option<&'static str> {
+        match () {
+            () if self.space.is_short() => Some("cut because the output is nearly full"),
+            () if self.stop.reason().is_some() => Some("cut because collecting was to end"),
+            () => None,
+        }
+    }
+}
+
+/// Gives a record the member that holds its content.
+pub(super) fn hold(record: &mut ItemRecord, member: String, content: Content) {
+    record.member = Some(member);
+    record.size = Some(content.size);
+    record.sha256 = Some(content.sha256);
 }
 
 /// Makes ranges hold no more than `size` bytes in all.

@@ -7,7 +7,8 @@ use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
 use holdfast_schemas::text::Base64Bytes;
 use serde::Serialize;
 
-use super::live::{RAW, hold, write_rows};
+use super::copy::{RAW, hold};
+use super::live::write_rows;
 use super::{Halt, Session};
 use crate::catalogue::{Definition, HostCommand};
 use crate::commands::{CommandEnd, CommandOutcome, Examined, run};
@@ -79,28 +80,14 @@ impl Session<'_> {
             member
         });
         self.record(record, Action::ReadFile)?;
-        let stderr = (!errors.is_empty()).then(|| format!("{name}.stderr"));
-        let stderr = stderr.map(|path| self.keep_errors(artifact, command, &path, &errors)).transpose()?;
+        let stderr = if errors.is_empty() {
+            None
+        } else {
+            let record = self.draft_of_command(artifact, command, Outcome::Collected);
+            Some(self.write_bytes(format!("{name}.stderr").as_bytes(), &errors, record)?)
+        };
         self.commands_run.push(row(artifact, command, outcome, member, stderr));
         Ok(())
-    }
-
-    fn keep_errors(
-        &mut self,
-        artifact: &str,
-        command: &HostCommand,
-        path: &str,
-        errors: &[u8],
-    ) -> Result<String, Halt> {
-        let bound = errors.len() as u64;
-        let now = crate::clock::now().unix_seconds();
-        let (member, mut writer) = self.package.begin(RAW, path.as_bytes(), now, bound);
-        writer.read_from(&mut &*errors, bound)?;
-        let content = writer.finish()?;
-        let mut record = self.draft_of_command(artifact, command, Outcome::Collected);
-        hold(&mut record, member.clone(), content);
-        self.record(record, Action::ReadFile)?;
-        Ok(member)
     }
 
     fn draft_of_command(&self, artifact: &str, command: &HostCommand, outcome: Outcome) -> Box<ItemRecord> {

@@ -6,18 +6,16 @@ use std::io::{self, Read, Write};
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::DefinitionUse;
 use holdfast_schemas::digest::Sha256Digest;
-use holdfast_schemas::item::{EvidenceRoute, ItemKind, ItemRecord, Outcome};
+use holdfast_schemas::item::{EvidenceRoute, ItemKind, Outcome};
 use holdfast_schemas::text::Base64Bytes;
 use serde::Serialize;
 
+use super::copy::{RAW, STRETCH, hold};
 use super::{Halt, Session};
 use crate::catalogue::Definition;
 use crate::clock;
-use crate::package::{Content, PackageError, ReadEnd};
+use crate::package::{PackageError, ReadEnd};
 use crate::state::{Captured, Gap, Kept, KeptContent, Reads, Table, TableCapture};
-
-/// Where member names begin of what was read through the kernel's own paths.
-pub(super) const RAW: &str = "data/raw";
 
 /// The table of definitions.
 pub(super) const DEFINITIONS: &str = "definitions";
@@ -116,9 +114,7 @@ struct DefinitionRow {
 }
 
 fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> Result<(), Halt> {
-    for kept in captured.kept {
-        keep(session, table, kept)?;
-    }
+    // What is kept can be long; the gaps must not be lost where collecting ends before it.
     let named = captured.gaps.len() as u64;
     for gap in captured.gaps {
         name_gap(session, table, gap)?;
@@ -128,16 +124,38 @@ fn keep_beside(session: &mut Session<'_>, table: &Table, captured: Captured) -> 
         let outcome = format!("{more} further gaps are counted, not named");
         session.package.log(Action::Notice, Some(table.name.to_owned()), None, &outcome)?;
     }
-    Ok(())
+    captured.kept.into_iter().try_for_each(|kept| keep(session, table, kept))
 }
 
-/// Keeps something beside the table that named it; what cannot be opened any more is an outcome.
+/// Keeps something beside the table that named it. What cannot be opened any more, and what a limit or the end of
+/// collecting leaves out, is an outcome: the table's rows point at it.
 fn keep(session: &mut Session<'_>, table: &Table, kept: Kept) -> Result<(), Halt> {
-    session.check(u64::MAX)?;
+    let left_out = match session.check(u64::MAX) {
+        Ok(()) => session.over_total(kept.content.least()),
+        Err(Halt::Stop(interruption)) => Some(interruption.reason),
+        Err(halt) => return Err(halt),
+    };
+    if let Some(why) = left_out {
+        let outcome = Outcome::SkippedByLimit;
+        let mut record = session.draft_of_path(&kept.path, table.name, ItemKind::Unknown, outcome);
+        record.error = Some(why);
+        return session.record(record, Action::Record).map(drop);
+    }
     let failed = match kept.content {
-        KeptContent::Text(bytes) => return keep_text(session, table, &kept.path, &bytes),
+        KeptContent::Text(bytes) => {
+            let kind = ItemKind::KernelText;
+            let record = session.draft_of_path(&kept.path, table.name, kind, Outcome::Collected);
+            return session.write_bytes(&kept.path, &bytes, record).map(drop);
+        }
         KeptContent::File(open) => match open() {
             Ok((file, looked)) => {
+                if let Some(why) = session.over_total(looked.size.saturating_sub(looked.holes())) {
+                    let (kind, outcome) = (ItemKind::File, Outcome::SkippedByLimit);
+                    let mut record = session.draft_of_path(&kept.path, table.name, kind, outcome);
+                    record.error = Some(why);
+                    record.metadata = Some(looked.metadata(&session.owners));
+                    return session.record(record, Action::Record).map(drop);
+                }
                 return session.read_file(RAW, &kept.path, &looked, file, table.name).map(drop);
             }
             Err(error) => error,
@@ -153,17 +171,6 @@ fn keep(session: &mut Session<'_>, table: &Table, kept: Kept) -> Result<(), Halt
     session.record(record, Action::ReadFile).map(drop)
 }
 
-/// Keeps kernel text as it was read.
-fn keep_text(session: &mut Session<'_>, table: &Table, path: &[u8], bytes: &[u8]) -> Result<(), Halt> {
-    let bound = bytes.len() as u64;
-    let (member, mut writer) = session.package.begin(RAW, path, clock::now().unix_seconds(), bound);
-    writer.read_from(&mut &*bytes, bound)?;
-    let content = writer.finish()?;
-    let mut record = session.draft_of_path(path, table.name, ItemKind::KernelText, Outcome::Collected);
-    hold(&mut record, member, content);
-    session.record(record, Action::ReadFile).map(drop)
-}
-
 /// Keeps bytes as they come, until their end, a limit or the wish to stop.
 fn keep_stream(
     session: &mut Session<'_>,
@@ -172,36 +179,38 @@ fn keep_stream(
     stream: &mut dyn Read,
     most: u64,
 ) -> Result<(), Halt> {
-    const STRETCH: u64 = 4 << 20;
     let started = clock::now();
-    let bound = most.min(session.limits.file_size);
-    let (stop, free, progress) = (session.stop.clone(), session.space.clone(), session.progress);
+    let total = session.limits.total_size.map(|most| most.saturating_sub(session.package.totals().bytes));
+    let bound = most.min(session.limits.file_size).min(total.unwrap_or(u64::MAX));
+    let (ending, progress) = (session.ending(), session.progress);
     let (member, mut writer) = session.package.begin(RAW, path, started.unix_seconds(), bound);
-    let mut record_error = None;
-    let outcome = loop {
-        let until = writer.size().saturating_add(STRETCH).min(bound);
-        let begun = writer.size();
+    let (outcome, error) = loop {
+        let (begun, until) = (writer.size(), writer.size().saturating_add(STRETCH).min(bound));
         if let ReadEnd::Failed(error) = writer.read_from(&mut &mut *stream, until)? {
-            record_error = Some(error.to_string());
-            break Outcome::ReadError;
+            break (Outcome::ReadError, Some(error.to_string()));
         }
         progress.bytes(writer.size() - begun);
         if writer.size() < until {
-            break Outcome::Collected;
+            break (Outcome::Collected, None);
         }
-        let cut = match () {
-            () if stop.reason().is_some() => "cut because collecting was to end",
-            () if free.is_short() => "cut because the output is nearly full",
-            () if until == bound && bound < most => "cut at the size limit for one file (--max-file-size)",
-            () if until == bound => break Outcome::Collected,
-            () => continue,
-        };
-        record_error = Some(cut.to_owned());
-        break Outcome::TruncatedByLimit;
+        if until == bound {
+            // Whether there is more can only be told by reading it.
+            match stream.read(&mut [0; 1]) {
+                Ok(0) => break (Outcome::Collected, None),
+                Ok(_) => {
+                    let why = "cut at a size limit (--max-file-size, --max-total-size)";
+                    break (Outcome::TruncatedByLimit, Some(why.to_owned()));
+                }
+                Err(error) => break (Outcome::ReadError, Some(error.to_string())),
+            }
+        }
+        if let Some(why) = ending.why_cut() {
+            break (Outcome::TruncatedByLimit, Some(why.to_owned()));
+        }
     };
     let content = writer.finish()?;
     let mut record = session.draft_of_path(path, table.name, ItemKind::KernelText, outcome);
-    record.error = record_error;
+    record.error = error;
     record.read_started = Some(started);
     record.read_finished = Some(clock::now()).max(record.read_started);
     hold(&mut record, member, content);
@@ -214,12 +223,6 @@ fn name_gap(session: &mut Session<'_>, table: &Table, gap: Gap) -> Result<(), Ha
     record.source_path = Some(gap.subject);
     record.error = Some(gap.reason);
     session.record(record, Action::Record).map(drop)
-}
-
-pub(super) fn hold(record: &mut ItemRecord, member: String, content: Content) {
-    record.member = Some(member);
-    record.size = Some(content.size);
-    record.sha256 = Some(content.sha256);
 }
 
 impl From<PackageError> for Halt {

@@ -132,9 +132,12 @@ pub fn collect(
 
     // Also where collecting ended early: what was to be searched for is part of the account.
     let defined = live::write_definitions(&mut session, &request.definitions);
+    let run = session.write_commands();
     let looked_again = first_look.map_or(Ok(()), |first| first.compare(&mut session));
-    let ended =
-        defined.and(looked_again).and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
+    let ended = defined
+        .and(run)
+        .and(looked_again)
+        .and_then(|()| Ok(session.package.log(Action::End, None, None, "ok")?));
     if let Err(Halt::Package(error)) = ended {
         return Err(interrupted(session.package, error, &request.destination, &name));
     }
@@ -162,8 +165,7 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<(), Halt> {
     let by_user = request.definitions.iter().any(Definition::names_users);
     let users = if by_user { users_with_homes(session)? } else { Vec::new() };
     let mut search = FileSearch::new(session, users);
-    request.definitions.iter().try_for_each(|definition| search.collect(definition))?;
-    session.write_commands()
+    request.definitions.iter().try_for_each(|definition| search.collect(definition))
 }
 
 /// Users whose home folders exist: those of /etc/passwd, root whatever that file says, and one for each folder below
@@ -173,7 +175,9 @@ fn users_with_homes(session: &mut Session<'_>) -> Result<Vec<User>, Halt> {
     let mut users: Vec<User> = Vec::new();
     let named = session.owners.homes().to_vec();
     for user in named {
-        match session.root.folder_at(&user.home) {
+        // The way is judged first: a home on a dead server would hold whoever looks at it.
+        let way = session.mounts.way_to(&session.root, &user.home);
+        match way.and_then(|real| session.root.folder_at(&real)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 if !users.iter().any(|known| known.home == user.home) {
                     absent_home(session, &user.home)?;
@@ -183,7 +187,8 @@ fn users_with_homes(session: &mut Session<'_>) -> Result<Vec<User>, Halt> {
             _ => users.push(user),
         }
     }
-    let below_home = session.root.names("/home").unwrap_or_default();
+    let way = session.mounts.way_to(&session.root, b"/home");
+    let below_home = way.and_then(|real| session.root.names(&real)).unwrap_or_default();
     let homes = below_home.into_iter().map(|name| [b"/home/", name.as_slice()].concat());
     for home in [b"/root".to_vec()].into_iter().chain(homes) {
         if !users.iter().any(|user| user.home == home) {

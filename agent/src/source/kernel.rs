@@ -242,13 +242,13 @@ impl KernelFolder {
 }
 
 impl KernelFolder {
-    /// Opens the memory of the process for reading, `/proc/<pid>/mem`.
+    /// Opens the file `name` for reading at places of one's choice, such as `mem`.
     ///
     /// # Errors
     ///
-    /// `PermissionDenied` without the right to trace it; whatever the operating system answers.
-    pub fn memory(&self) -> io::Result<File> {
-        Ok(File::from(open_beneath(&self.folder, "mem", READING)?))
+    /// As [`Self::prefix`]; `PermissionDenied` without the right to trace the process.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        checked_file(open_beneath(&self.folder, name, READING)?)
     }
 
     /// Opens the regular file that the link `name`, such as `exe` or `fd/7`, leads to, deleted or not. The holder's own

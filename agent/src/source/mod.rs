@@ -8,6 +8,7 @@ mod mounts;
 mod owners;
 mod root;
 mod walk;
+mod ways;
 
 use std::fs::File;
 use std::io;

@@ -124,10 +124,21 @@ pub enum KeptContent {
     },
 }
 
+impl KeptContent {
+    /// Bytes that it has at least, as far as is known before it is opened.
+    pub fn least(&self) -> u64 {
+        match self {
+            Self::Text(bytes) => bytes.len() as u64,
+            Self::File(_) | Self::Stream { .. } => 0,
+        }
+    }
+}
+
 /// Opens something when its turn comes.
 pub type Opening<T> = Box<dyn FnOnce() -> io::Result<T> + Send>;
 
 /// Something a table could not look at: not a row, not an error, but an exception to be counted and named.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Gap {
     /// What was looked at, such as `/proc/812/exe`.
     pub subject: String,
@@ -239,10 +250,15 @@ impl<'a> TableCapture<'a> {
 
     /// Records that `subject` could not be looked at.
     pub fn gap(&mut self, subject: impl Into<String>, reason: &io::Error) {
+        let (subject, outcome) = (subject.into(), crate::source::outcome_of(reason));
+        let gap = Gap { subject, reason: reason.to_string(), outcome };
+        // A table that looks twice meets the same gap twice.
+        if self.gaps.contains(&gap) {
+            return;
+        }
         self.gap_count += 1;
         if self.gaps.len() < NAMED_GAPS {
-            let outcome = crate::source::outcome_of(reason);
-            self.gaps.push(Gap { subject: subject.into(), reason: reason.to_string(), outcome });
+            self.gaps.push(gap);
         }
     }
 

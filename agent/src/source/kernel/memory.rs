@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
+use super::KernelFolder;
+
 /// A range of memory: where it lies, and where it is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryRange {
@@ -18,15 +20,18 @@ pub struct MemoryRange {
 }
 
 /// Memory as LiME writes it: for each range a header of 32 bytes, little-endian (magic `0x4C694D45`, version 1, first
-/// address, last address inclusive, eight reserved bytes), then its bytes. A page that cannot be read ends its range;
-/// what can be read after it is a range of its own. After 256 such pages in a row the rest of a range is given up: a
-/// process can map terabytes that nothing lies behind.
+/// address, last address inclusive, eight reserved bytes), then its bytes. Of a process only pages that are in memory or
+/// swapped out are read: reading any other would give zeros or the mapped file's bytes, and change the process. A page
+/// that cannot be read is left out; the stream then ends with an error that says how much is missing.
 pub struct LimeStream {
     file: File,
+    pages: Option<File>,
     ranges: VecDeque<MemoryRange>,
     ready: Vec<u8>,
     handed: usize,
     failures: u32,
+    absent: u64,
+    unread: u64,
 }
 
 const MAGIC: u32 = 0x4C69_4D45;
@@ -35,11 +40,34 @@ const PIECE: u64 = 1 << 20;
 const PAGE: u64 = 4096;
 /// Pages in a row that could not be read, after which the rest of a range is given up.
 const PATIENCE: u32 = 256;
+/// Pages whose presence is asked for at once.
+const ASKED: u64 = 1 << 14;
+/// Absent pages, of a whole process, after which the rest is given up: 4 TiB, which takes seconds to ask for.
+const ABSENT: u64 = 1 << 30;
 
 impl LimeStream {
-    /// A stream of `ranges` of `file`.
+    /// A stream of `ranges` of `file`, in their order.
     pub fn new(file: File, ranges: impl IntoIterator<Item = MemoryRange>) -> Self {
-        Self { file, ranges: ranges.into_iter().collect(), ready: Vec::new(), handed: 0, failures: 0 }
+        Self {
+            file,
+            pages: None,
+            ranges: ranges.into_iter().collect(),
+            ready: Vec::new(),
+            handed: 0,
+            failures: 0,
+            absent: 0,
+            unread: 0,
+        }
+    }
+
+    /// A stream of those pages of `ranges` that a process has in memory or swapped out.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the operating system answers.
+    pub fn of_process(process: &KernelFolder, ranges: Vec<MemoryRange>) -> io::Result<Self> {
+        let (file, pages) = (process.open_file("mem")?, process.open_file("pagemap").ok());
+        Ok(Self { pages, ..Self::new(file, ranges) })
     }
 
     /// Reads the next piece that can be read; false at the end.
@@ -47,28 +75,54 @@ impl LimeStream {
         self.ready.clear();
         self.handed = 0;
         while let Some(range) = self.ranges.pop_front() {
-            let length = range.length.min(PIECE);
+            let (skipped, length) = self.present(range);
+            if self.absent > ABSENT {
+                let rest =
+                    self.ranges.drain(..).fold(range.length, |sum, range| sum.saturating_add(range.length));
+                self.unread = self.unread.saturating_add(rest);
+                return false;
+            }
+            let Some(range) = range.behind(skipped) else { continue };
+            let length = length.min(PIECE).min(range.length);
+            if length == 0 {
+                self.ranges.push_front(range);
+                continue;
+            }
             let read = self.read_piece(range, length);
-            // What could not be read is left out, from its page on to the next.
             self.failures = if read == 0 { self.failures + 1 } else { 0 };
             if self.failures == PATIENCE {
                 self.failures = 0;
+                self.unread = self.unread.saturating_add(range.length);
                 continue;
             }
-            let done = if read == 0 { PAGE - range.start % PAGE } else { read };
-            if let Some(left) = range.length.checked_sub(done).filter(|left| *left > 0) {
-                let offset = range.offset.saturating_add(done);
-                self.ranges.push_front(MemoryRange {
-                    start: range.start.saturating_add(done),
-                    length: left,
-                    offset,
-                });
+            // What could not be read is left out, from its page on to the next.
+            let done = if read == 0 { (PAGE - range.start % PAGE).min(range.length) } else { read };
+            self.unread += if read == 0 { done } else { 0 };
+            if let Some(rest) = range.behind(done) {
+                self.ranges.push_front(rest);
             }
             if read > 0 {
                 return true;
             }
         }
         false
+    }
+
+    /// How many bytes at the beginning of a range are absent, and how many behind them are not.
+    fn present(&mut self, range: MemoryRange) -> (u64, u64) {
+        let Some(pages) = &self.pages else { return (0, range.length) };
+        let count = range.length.div_ceil(PAGE).min(ASKED);
+        let mut entries = vec![0; usize::try_from(count * 8).unwrap_or_default()];
+        let Ok(read) = pages.read_at(&mut entries, range.start / PAGE * 8) else { return (0, range.length) };
+        entries.truncate(read);
+        // Bit 63: in memory; bit 62: swapped out (admin-guide/mm/pagemap).
+        let mut held = entries.chunks_exact(8).map(|entry| entry.last().is_some_and(|top| top & 0xc0 != 0));
+        let absent = held.by_ref().take_while(|held| !held).count() as u64;
+        // The page that ended the run of absent ones was taken from the iterator.
+        let whole = absent * PAGE >= range.length || absent == (read / 8) as u64;
+        let present = if whole { 0 } else { 1 + held.take_while(|held| *held).count() as u64 };
+        self.absent += absent;
+        if read == 0 { (0, range.length) } else { (absent * PAGE, present * PAGE) }
     }
 
     /// Reads up to `length` bytes of the beginning of a range behind their header; returns how many could be read.
@@ -83,7 +137,6 @@ impl LimeStream {
                 Err(_) => break,
             }
         }
-        // A read that ends within a page is one that failed in it: the page's end is tried again by itself.
         bytes.truncate(read);
         if read > 0 {
             let last = range.start.saturating_add(read as u64 - 1);
@@ -98,10 +151,25 @@ impl LimeStream {
     }
 }
 
+impl MemoryRange {
+    /// What lies behind its first `done` bytes; nothing where that is all of it.
+    fn behind(self, done: u64) -> Option<Self> {
+        let length = self.length.checked_sub(done).filter(|left| *left > 0)?;
+        Some(Self {
+            start: self.start.saturating_add(done),
+            length,
+            offset: self.offset.saturating_add(done),
+        })
+    }
+}
+
 impl Read for LimeStream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.handed == self.ready.len() && !self.advance() {
-            return Ok(0);
+            return match std::mem::take(&mut self.unread) {
+                0 => Ok(0),
+                unread => Err(io::Error::other(format!("{unread} bytes of memory could not be read"))),
+            };
         }
         let ready = self.ready.get(self.handed..).unwrap_or_default();
         let count = ready.len().min(out.len());
@@ -131,6 +199,11 @@ pub fn physical_ranges(kcore: &File, iomem: &[u8]) -> io::Result<Vec<MemoryRange
     head.truncate(read);
     let segments = segments(&head)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no ELF core of 64 bits"))?;
+    // Kernels before about 4.11 write 0 for every segment: there is no telling which of them is which memory.
+    if segments.iter().filter(|(physical, ..)| *physical == 0).count() > 1 {
+        let reason = "this kernel's /proc/kcore does not state physical addresses";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
     let mut ranges = Vec::new();
     for (physical, offset, size) in segments {
         for (from, to) in &ram {
@@ -202,6 +275,12 @@ fn segments(head: &[u8]) -> Option<Vec<(u64, u64, u64)>> {
 mod tests {
     use super::*;
 
+    fn read_all(mut stream: LimeStream) -> (Vec<u8>, Option<String>) {
+        let mut bytes = Vec::new();
+        let error = stream.read_to_end(&mut bytes).err();
+        (bytes, error.map(|error| error.to_string()))
+    }
+
     fn headers(stream: &[u8]) -> Vec<(u64, u64)> {
         let mut at = 0;
         let mut found = Vec::new();
@@ -226,8 +305,8 @@ mod tests {
             // Behind the file's end.
             MemoryRange { start: 0x4000_0000, length: 10_000, offset: 1 << 30 },
         ];
-        let mut stream = Vec::new();
-        LimeStream::new(File::open(&path).unwrap(), ranges).read_to_end(&mut stream).unwrap();
+        let (stream, error) = read_all(LimeStream::new(File::open(&path).unwrap(), ranges));
+        assert!(error.unwrap().contains("10000 bytes"));
         let expected = [(0x1000, 0x1004), (0x20_0000, 0x2f_ffff), (0x30_0000, 0x30_0009)];
         assert_eq!(headers(&stream), expected);
     }
@@ -239,9 +318,9 @@ mod tests {
         std::fs::write(&path, vec![7; 100]).unwrap();
         let nothing = MemoryRange { start: 0x1000, length: 1 << 46, offset: 1 << 40 };
         let behind = MemoryRange { start: 1 << 50, length: 100, offset: 0 };
-        let mut stream = Vec::new();
-        LimeStream::new(File::open(&path).unwrap(), [nothing, behind]).read_to_end(&mut stream).unwrap();
+        let (stream, error) = read_all(LimeStream::new(File::open(&path).unwrap(), [nothing, behind]));
         assert_eq!(headers(&stream), [(1 << 50, (1 << 50) + 99)]);
+        assert!(error.unwrap().contains(&format!("{} bytes", 1u64 << 46)));
     }
 
     #[test]
@@ -269,6 +348,14 @@ mod tests {
         let range = |start, length, offset| MemoryRange { start, length, offset };
         let overlapping = vec![range(0, 10, 100), range(5, 10, 200), range(6, 2, 300)];
         assert_eq!(apart(overlapping), [range(0, 10, 100), range(10, 5, 205)]);
+        // A kernel that writes 0 for every physical address.
+        head[88..96].fill(0);
+        head[120..124].copy_from_slice(&1u32.to_le_bytes());
+        head[160..168].copy_from_slice(&0x8000u64.to_le_bytes());
+        let old = folder.path().join("old");
+        std::fs::write(&old, &head).unwrap();
+        let refused = physical_ranges(&File::open(&old).unwrap(), iomem).unwrap_err();
+        assert!(refused.to_string().contains("does not state physical addresses"));
         let hidden = physical_ranges(&kcore, b"00000000-00000000 : System RAM\n").unwrap_err();
         assert_eq!(hidden.kind(), io::ErrorKind::PermissionDenied);
     }

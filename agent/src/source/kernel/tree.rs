@@ -7,8 +7,8 @@ use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags};
 
 use super::{KernelNames, Prefix, READING, checked_file, open_beneath, read_prefix};
 
-/// Magic numbers of `linux/magic.h`: proc, cgroup2, bpf, binfmt_misc, efivarfs.
-const KERNEL_MADE: &[u32] = &[0x9fa0, 0x6367_7270, 0xcafe_4a11, 0x4249_4e4d, 0xde5e_81e4];
+/// Magic numbers of `linux/magic.h`: proc, cgroup, cgroup2, bpf, binfmt_misc, efivarfs.
+const KERNEL_MADE: &[u32] = &[0x9fa0, 0x0027_e0eb, 0x6367_7270, 0xcafe_4a11, 0x4249_4e4d, 0xde5e_81e4];
 
 /// One folder of a file system that the kernel makes up, held open.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::process_folders::{each_descriptor, each_process, has_ended, noted};
-use super::text::{fields, link_text};
-use crate::source::{KernelFolder, LinkTarget, Looked, Mounts, OpenFile};
+use super::process_memory_map::mappings;
+use super::text::link_text;
+use crate::source::{KernelFolder, LinkTarget, Looked, Mounts, OpenFile, Watchdog};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -26,8 +27,6 @@ pub(super) const TABLE: Table = Table {
 /// Most files that are told apart, and most holders that are named of each.
 const MAX_FILES: usize = 100_000;
 const MAX_HOLDERS: usize = 1_000;
-/// Most bytes of one process's list of mappings.
-const MAPS: usize = 16 << 20;
 /// The kernel's mark behind the path of a deleted file.
 const MARK: &[u8] = b" (deleted)";
 
@@ -79,6 +78,7 @@ struct Found {
 struct Search {
     found: HashMap<((u32, u32), u64), Found>,
     mounts: Mounts,
+    watchdog: Watchdog,
     may_open: u64,
     unlisted: u64,
 }
@@ -86,7 +86,13 @@ struct Search {
 fn capture_deleted_files(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(4096);
     let mounts = Mounts::of(capture.root())?;
-    let mut search = Search { found: HashMap::new(), mounts, may_open: limit / 2, unlisted: 0 };
+    let mut search = Search {
+        found: HashMap::new(),
+        mounts,
+        watchdog: Watchdog::default(),
+        may_open: limit / 2,
+        unlisted: 0,
+    };
     each_process(capture, &mut |capture, pid, process| {
         capture.go_on()?;
         search.executable(capture, pid, process);
@@ -126,12 +132,11 @@ impl Search {
 
     /// Deleted files among a process's mappings: libraries and data that were replaced or removed.
     fn mappings(&mut self, capture: &mut TableCapture<'_>, pid: u32, process: &Arc<KernelFolder>) {
-        let Some(maps) = noted(capture, process, "maps", process.prefix("maps", MAPS)) else { return };
-        for line in maps.bytes.split(|byte| *byte == b'\n').filter(|line| line.ends_with(MARK)) {
-            let Some(range) = fields(line).next().and_then(|range| std::str::from_utf8(range).ok()) else {
+        for mapping in mappings(capture, &mut self.watchdog, process) {
+            if !mapping.path.ends_with(MARK) {
                 continue;
-            };
-            let name = format!("map_files/{}", without_zeros(range));
+            }
+            let name = format!("map_files/{:x}-{:x}", mapping.start, mapping.end);
             // Shared memory that has no file is listed with the same mark, and is no link.
             if let Ok(target) = process.link(&name) {
                 self.look(capture, pid, process, name, &target);
@@ -246,25 +251,4 @@ fn keep(capture: &mut TableCapture<'_>, found: Found) -> io::Result<()> {
     };
     capture.keep_file(source_path.into_bytes(), Box::new(open));
     Ok(())
-}
-
-/// The name below `map_files` for a range of `maps`, which pads its numbers with zeros.
-fn without_zeros(range: &str) -> String {
-    let short = |number: &str| match number.trim_start_matches('0') {
-        "" => "0".to_owned(),
-        number => number.to_owned(),
-    };
-    range.split('-').map(short).collect::<Vec<_>>().join("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_named_as_the_folder_of_mappings_names_them() {
-        assert_eq!(without_zeros("00400000-0040b000"), "400000-40b000");
-        assert_eq!(without_zeros("00000000-00001000"), "0-1000");
-        assert_eq!(without_zeros("7f00-"), "7f00-0");
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 
 use super::process_folders::{has_ended, noted};
 use super::process_stat::status_value;
@@ -58,11 +58,11 @@ pub(super) type EachUnlisted<'a> =
     &'a mut dyn FnMut(&mut TableCapture<'_>, u32, &Arc<KernelFolder>, bool) -> io::Result<()>;
 
 /// Asks for every process number that was not listed (kill(2) with signal 0, which sends nothing) and hands those that
-/// exist to `each`.
-pub(super) fn each_unlisted(
+/// answer to `each`: processes and threads. Where that takes too long it is ended, with a gap.
+pub(super) fn each_answering(
     capture: &mut TableCapture<'_>,
     listed: &ListedPids,
-    each: EachUnlisted<'_>,
+    each: &mut dyn FnMut(&mut TableCapture<'_>, u32) -> io::Result<()>,
 ) -> io::Result<()> {
     let largest =
         kernel_text("/proc/sys/kernel/pid_max").ok().and_then(|value| number::<u32>(value.trim_ascii()));
@@ -73,22 +73,42 @@ pub(super) fn each_unlisted(
             capture.gap(format!("process numbers from {pid}"), &reason);
             break;
         }
-        if listed.has(pid) || !answers(pid) {
-            continue;
-        }
-        match look_at(capture, pid, each) {
-            Err(reason) if has_ended(&reason) => {
-                // It answers, and its folder is missing: either it ended just now or the folder is hidden.
-                if answers(pid) {
-                    let reason =
-                        io::Error::new(io::ErrorKind::NotFound, "exists, and /proc has no folder for it");
-                    capture.gap(format!("/proc/{pid}"), &reason);
-                }
-            }
-            done => done?,
+        if !listed.has(pid) && answers(pid) {
+            each(capture, pid)?;
         }
     }
     Ok(())
+}
+
+/// Hands every process that was not listed to `each`.
+pub(super) fn each_unlisted(
+    capture: &mut TableCapture<'_>,
+    listed: &ListedPids,
+    each: EachUnlisted<'_>,
+) -> io::Result<()> {
+    each_answering(capture, listed, &mut |capture, pid| match look_at(capture, pid, each) {
+        Err(reason) if has_ended(&reason) => {
+            // It answers, and its folder is missing: either it ended just now or the folder is hidden.
+            if is_process(pid) {
+                let reason =
+                    io::Error::new(io::ErrorKind::NotFound, "exists, and /proc has no folder for it");
+                capture.gap(format!("/proc/{pid}"), &reason);
+            }
+            Ok(())
+        }
+        done => done,
+    })
+}
+
+/// Whether a number is that of a process, not of one of its other threads, without asking `/proc`: pidfd_open(2) is for
+/// processes. Before Linux 5.3 whatever answers passes for one.
+pub(super) fn is_process(pid: u32) -> bool {
+    let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    match pidfd_open(id, PidfdFlags::empty()) {
+        Ok(_) => true,
+        Err(Errno::NOSYS) => answers(pid),
+        Err(_) => false,
+    }
 }
 
 fn look_at(capture: &mut TableCapture<'_>, pid: u32, each: EachUnlisted<'_>) -> io::Result<()> {
@@ -116,7 +136,7 @@ fn look_at(capture: &mut TableCapture<'_>, pid: u32, each: EachUnlisted<'_>) -> 
 }
 
 /// Whether the number belongs to a process or a thread.
-pub(super) fn answers(pid: u32) -> bool {
+fn answers(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
 }

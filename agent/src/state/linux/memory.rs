@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::process_folders::{each_process, noted};
-use super::process_memory_map::{Mapping, parse_maps};
+use super::process_folders::each_process;
+use super::process_memory_map::{Mapping, mappings};
 use super::text::text;
-use crate::source::{KernelFolder, LimeStream, MemoryRange, kernel_text, open_kernel_file, physical_ranges};
+use crate::source::{
+    KernelFolder, LimeStream, MemoryRange, Watchdog, kernel_text, open_kernel_file, physical_ranges,
+};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table of processes' memory.
@@ -34,9 +36,6 @@ pub(super) const PHYSICAL: Table = Table {
     capture: capture_physical,
 };
 
-/// The most that is read of one process's list of mappings.
-const MAPS: usize = 64 << 20;
-
 /// One process whose memory is kept.
 #[derive(Serialize)]
 struct ProcessMemoryRow {
@@ -44,9 +43,9 @@ struct ProcessMemoryRow {
     pid: u32,
     /// Derived: Why it was chosen: named, executable_deleted, writable_executable or anonymous_executable.
     reason: &'static str,
-    /// Derived: Mappings that are readable.
+    /// Derived: Mappings that are readable; executable ones come first in the member.
     ranges: u64,
-    /// Derived: Their bytes.
+    /// Derived: Their bytes; the member holds the pages of them that are in memory or swapped out.
     bytes: u64,
     /// Derived: The item with this source path holds the memory.
     source_path: String,
@@ -65,12 +64,14 @@ struct PhysicalMemoryRow {
 
 fn capture_processes(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let (own, chosen) = (std::process::id(), capture.chosen_processes().to_vec());
+    let mut watchdog = Watchdog::default();
     each_process(capture, &mut |capture, pid, process| {
         if pid == own || (!chosen.is_empty() && !chosen.contains(&pid)) {
             return Ok(());
         }
-        let Some(maps) = noted(capture, process, "maps", process.prefix("maps", MAPS)) else { return Ok(()) };
-        let mappings: Vec<Mapping> = parse_maps(&maps.bytes).collect();
+        let mut mappings = mappings(capture, &mut watchdog, process);
+        // Code first: a process could fill every limit with memory that lies below it.
+        mappings.sort_by_key(|mapping| !mapping.permissions.contains('x'));
         let Some(reason) = reason(process, &mappings, !chosen.is_empty()) else { return Ok(()) };
         keep_process(capture, pid, process, &mappings, reason)
     })
@@ -118,7 +119,7 @@ fn keep_process(
     })?;
     let process = Arc::clone(process);
     let open = move || {
-        let stream: Box<dyn io::Read + Send> = Box::new(LimeStream::new(process.memory()?, ranges));
+        let stream: Box<dyn io::Read + Send> = Box::new(LimeStream::of_process(&process, ranges)?);
         Ok(stream)
     };
     capture.keep_stream(source_path.into_bytes(), u64::MAX, Box::new(open));

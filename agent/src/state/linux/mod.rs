@@ -28,6 +28,7 @@
 //! happens outside, since both stay in the namespace they were opened in. Each row names its namespace by inode number.
 
 mod bpf;
+mod capabilities;
 pub mod clock;
 mod containers;
 mod crontab;

@@ -6,6 +6,7 @@ use std::io;
 
 use serde::Serialize;
 
+use super::capabilities;
 use super::process_folders::{each_process, noted};
 use super::text::{bracketed, text};
 use crate::source::KernelFolder;
@@ -24,51 +25,6 @@ pub(super) const TABLE: Table = Table {
 
 /// The most that is read of one text of a process.
 const CAP: usize = 64 << 10;
-
-/// Names of capabilities by their number, `linux/capability.h`.
-const CAPABILITIES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
 
 /// One process.
 #[derive(Serialize)]
@@ -138,7 +94,7 @@ fn parse_status(status: &[u8]) -> BTreeMap<String, String> {
 fn capability_names(set: &str) -> Vec<String> {
     let set = u64::from_str_radix(set, 16).unwrap_or_default();
     let held = (0..64usize).filter(|bit| set >> bit & 1 == 1);
-    held.map(|bit| CAPABILITIES.get(bit).map_or_else(|| bit.to_string(), |name| (*name).to_owned())).collect()
+    held.map(capabilities::name).collect()
 }
 
 /// `Max open files            1024                 4096                 files`: columns of fixed width.

@@ -5,7 +5,8 @@ use std::io;
 use serde::Serialize;
 
 use super::process_folders::{each_process, noted};
-use super::text::text;
+use super::text::{fields, number, text};
+use crate::source::KernelFolder;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -45,6 +46,12 @@ fn capture_envs(capture: &mut TableCapture<'_>) -> io::Result<()> {
             let reason = io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {CAP} bytes"));
             capture.gap(format!("{}/environ", process.path()), &reason);
         }
+        if let Some(length) =
+            stated_length(process).filter(|length| !environment.cut && *length > environment.bytes.len())
+        {
+            let reason = format!("{} of {length} bytes could be read", environment.bytes.len());
+            capture.gap(format!("{}/environ", process.path()), &io::Error::other(reason));
+        }
         for variable in environment.bytes.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
             let equals = variable.iter().position(|byte| *byte == b'=').unwrap_or(variable.len());
             let (key, key_raw) = text(variable.get(..equals).unwrap_or_default());
@@ -53,4 +60,13 @@ fn capture_envs(capture: &mut TableCapture<'_>) -> io::Result<()> {
         }
         Ok(())
     })
+}
+
+/// How long the kernel says the environment is: fields 50 and 51 of `stat` (proc(5)); nothing where it does not tell.
+fn stated_length(process: &KernelFolder) -> Option<usize> {
+    let stat = process.prefix("stat", 4096).ok()?;
+    let behind_name = stat.bytes.iter().rposition(|byte| *byte == b')')?;
+    let mut places = fields(stat.bytes.get(behind_name + 1..)?).skip(47).map(number::<usize>);
+    let (start, end) = (places.next()??, places.next()??);
+    end.checked_sub(start).filter(|_| start > 0)
 }

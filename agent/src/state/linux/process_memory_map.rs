@@ -1,11 +1,13 @@
 //! Owns the table of memory mappings, and which of them no honest program needs; refuses to read what is mapped.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::process_folders::{each_process, noted};
 use super::text::{fields, hexadecimal, link_text, number, text};
+use crate::source::{KernelFolder, Watchdog};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -71,21 +73,38 @@ pub(super) struct Mapping {
 }
 
 fn capture_maps(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    let mut watchdog = Watchdog::default();
     each_process(capture, &mut |capture, pid, process| {
-        let Some(maps) = noted(capture, process, "maps", process.prefix("maps", CAP)) else { return Ok(()) };
-        if maps.cut {
-            let reason = io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {CAP} bytes"));
-            capture.gap(format!("{}/maps", process.path()), &reason);
-        }
-        for mapping in parse_maps(&maps.bytes) {
+        for mapping in mappings(capture, &mut watchdog, process) {
             capture.row(&row(pid, &mapping))?;
         }
         Ok(())
     })
 }
 
+/// The mappings of a process; none where the list cannot be read, or does not come because somebody holds its lock. A cut
+/// list and lines that are not understood are gaps.
+pub(super) fn mappings(
+    capture: &mut TableCapture<'_>,
+    watchdog: &mut Watchdog,
+    process: &Arc<KernelFolder>,
+) -> Vec<Mapping> {
+    let asked = Arc::clone(process);
+    let read = watchdog.within(move |_| asked.prefix("maps", CAP));
+    let Some(maps) = noted(capture, process, "maps", read) else { return Vec::new() };
+    let lines = maps.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    let mappings: Vec<Mapping> = parse_maps(&maps.bytes).collect();
+    // The last line of a cut list is half a line.
+    if maps.cut || mappings.len() < lines {
+        let reason =
+            format!("{} of {lines} lines were read; cut at {CAP} bytes: {}", mappings.len(), maps.cut);
+        capture.gap(format!("{}/maps", process.path()), &io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    mappings
+}
+
 /// The mappings of a `maps` text; lines that are none are left out.
-pub(super) fn parse_maps(maps: &[u8]) -> impl Iterator<Item = Mapping> {
+fn parse_maps(maps: &[u8]) -> impl Iterator<Item = Mapping> {
     maps.split(|byte| *byte == b'\n').filter_map(parse_line)
 }
 

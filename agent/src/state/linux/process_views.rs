@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use rustix::io::Errno;
 use serde::Serialize;
 
-use super::hidden_processes::{ListedPids, each_unlisted};
-use super::process_folders::each_process;
-use super::process_stat::status_value;
+use super::hidden_processes::{ListedPids, each_answering, is_process};
+use super::kernel::each_control_group;
+use super::process_folders::has_ended;
 use super::text::{fields, number, text};
 use crate::source::{KernelFolder, kernel_dir, kernel_text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -20,6 +21,7 @@ pub(super) const TABLE: Table = Table {
     sources: &[
         "/proc",
         "kill(2) with signal 0",
+        "pidfd_open(2)",
         "/sys/fs/cgroup/**/cgroup.procs",
         "/proc/<pid>/task/<tid>/children",
         "/proc/net/netlink",
@@ -30,12 +32,9 @@ pub(super) const TABLE: Table = Table {
     capture: capture_hidden,
 };
 
-/// Most control groups, and folders one below the other.
-const MAX_GROUPS: usize = 20_000;
-const MAX_DEPTH: usize = 32;
-
 /// A view of the kernel, in the order a row names them.
 const LISTING: &str = "listing of /proc";
+const FOLDER: &str = "its folder in /proc";
 const PROBE: &str = "probe by number";
 const GROUPS: &str = "control groups";
 const CHILDREN: &str = "children of processes";
@@ -79,86 +78,78 @@ fn capture_hidden(capture: &mut TableCapture<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Processes that a view misses which must show every process: the listing and the probe.
+/// Processes that a view misses which must show every process: the listing, its folder and the probe.
 fn disagreements(views: &Views) -> BTreeMap<u32, Vec<&'static str>> {
     let all: BTreeSet<u32> = views.values().flatten().copied().collect();
     let misses = |pid: u32| -> Vec<&'static str> {
-        let complete = [LISTING, PROBE].into_iter();
+        let complete = [LISTING, FOLDER, PROBE].into_iter();
         complete.filter(|view| views.get(view).is_some_and(|pids| !pids.contains(&pid))).collect()
     };
     all.into_iter().map(|pid| (pid, misses(pid))).filter(|(_, missing)| !missing.is_empty()).collect()
 }
 
+/// One look through every view. What a look itself cannot read is a gap of this table.
 fn look(capture: &mut TableCapture<'_>) -> io::Result<Views> {
     let mut views = Views::new();
-    let (mut listed, mut listing, mut children) = (ListedPids::default(), BTreeSet::new(), BTreeSet::new());
-    each_process(capture, &mut |_, pid, process| {
-        listed.add(pid);
-        listing.insert(pid);
+    let mut listed = ListedPids::default();
+    for name in kernel_dir("/proc")? {
+        if let Some(pid) = number(&name?) {
+            listed.add(pid);
+            views.entry(LISTING).or_default().insert(pid);
+        }
+    }
+    let mut answering: BTreeSet<u32> = views.get(LISTING).into_iter().flatten().copied().collect();
+    each_answering(capture, &listed, &mut |_, pid| {
+        answering.insert(pid);
+        Ok(())
+    })?;
+    answering.retain(|pid| is_process(*pid));
+    for pid in &answering {
+        let Ok(process) = KernelFolder::of_process(*pid) else { continue };
+        if process.prefix("status", 1).is_ok() {
+            views.entry(FOLDER).or_default().insert(*pid);
+        }
         for task in process.names("task").into_iter().flatten().flatten() {
             let Some(task) = number::<u32>(&task) else { continue };
             let Ok(text) = process.prefix(&format!("task/{task}/children"), 1 << 20) else { continue };
-            children.extend(fields(&text.bytes).filter_map(number::<u32>));
+            views.entry(CHILDREN).or_default().extend(processes_in(&text.bytes));
+        }
+    }
+    views.insert(PROBE, answering);
+    each_control_group(capture, &["cgroup2", "cgroup"], &mut |capture, group| {
+        match group.prefix(b"cgroup.procs", MEMBERS) {
+            Ok(members) => views.entry(GROUPS).or_default().extend(processes_in(&members.bytes)),
+            // A group whose members are threads says so instead of naming processes.
+            Err(reason)
+                if reason.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) || has_ended(&reason) => {}
+            Err(reason) => capture.gap(format!("{}/cgroup.procs", text(group.path()).0), &reason),
         }
         Ok(())
     })?;
-    let mut probed = listing.clone();
-    each_unlisted(capture, &listed, &mut |_, pid, _, _| {
-        probed.insert(pid);
-        Ok(())
-    })?;
-    // A number that is listed and does not answer is missing from the probe.
-    probed.retain(|pid| super::hidden_processes::answers(*pid));
-    let (groups, netlink) = (of_control_groups(), of_netlink());
-    let first_threads = |pids: BTreeSet<u32>| pids.into_iter().filter(|pid| is_first_thread(*pid)).collect();
-    views.insert(CHILDREN, first_threads(children));
-    views.insert(GROUPS, first_threads(groups));
-    views.insert(NETLINK, first_threads(netlink));
-    views.insert(LISTING, listing);
-    views.insert(PROBE, probed);
+    views.insert(NETLINK, of_netlink(capture));
     Ok(views)
 }
 
-/// Whether a number is a process's own, not another thread's, by a folder that need not be listed.
-fn is_first_thread(pid: u32) -> bool {
-    match KernelFolder::of_process(pid).and_then(|process| process.prefix("status", 64 << 10)) {
-        Ok(status) => status_value(&status.bytes, "Tgid").and_then(number) == Some(pid),
-        // It ended, or its folder is hidden as well: then only the probe by number can tell.
-        Err(_) => super::hidden_processes::answers(pid),
-    }
-}
+/// The most that is read of the members of one control group.
+const MEMBERS: usize = 16 << 20;
 
-/// Members of every control group of every hierarchy.
-fn of_control_groups() -> BTreeSet<u32> {
-    let mut pids = BTreeSet::new();
-    let mut waiting = vec![("/sys/fs/cgroup".to_owned(), 0)];
-    let mut groups = 0;
-    while let Some((folder, depth)) = waiting.pop() {
-        groups += 1;
-        if groups > MAX_GROUPS || depth > MAX_DEPTH {
-            break;
-        }
-        if let Ok(members) = kernel_text(&format!("{folder}/cgroup.procs")) {
-            pids.extend(fields(&members).filter_map(number::<u32>).filter(|pid| *pid != 0));
-        }
-        for name in kernel_dir(&folder).into_iter().flatten().flatten() {
-            // Files hold a dot; control groups may, and then end in a kind of unit.
-            let name = text(&name).0;
-            let is_group = !name.contains('.')
-                || [".slice", ".scope", ".service", ".mount"].iter().any(|end| name.ends_with(end));
-            if is_group {
-                waiting.push((format!("{folder}/{name}"), depth + 1));
-            }
-        }
-    }
-    pids
+/// The numbers in a text that are those of processes by now.
+fn processes_in(list: &[u8]) -> impl Iterator<Item = u32> {
+    fields(list).filter_map(number::<u32>).filter(|pid| *pid != 0 && is_process(*pid))
 }
 
 /// Port numbers of netlink sockets, which programs by custom give their own process number.
-fn of_netlink() -> BTreeSet<u32> {
-    let list = kernel_text("/proc/net/netlink").unwrap_or_default();
+fn of_netlink(capture: &mut TableCapture<'_>) -> BTreeSet<u32> {
+    let list = match kernel_text("/proc/net/netlink") {
+        Ok(list) => list,
+        Err(reason) => {
+            capture.gap("/proc/net/netlink", &reason);
+            return BTreeSet::new();
+        }
+    };
     let lines = list.split(|byte| *byte == b'\n').skip(1);
-    lines.filter_map(|line| number::<u32>(fields(line).nth(2)?)).filter(|pid| *pid != 0).collect()
+    let ports = lines.filter_map(|line| number::<u32>(fields(line).nth(2)?));
+    ports.filter(|pid| *pid != 0 && is_process(*pid)).collect()
 }
 
 #[cfg(test)]
@@ -179,7 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_in_its_control_group_and_is_a_first_thread() {
-        assert!(is_first_thread(std::process::id()));
+    fn this_process_is_a_process_and_its_thread_is_none() {
+        assert!(is_process(std::process::id()));
+        let other = std::thread::spawn(|| {
+            let own = rustix::thread::gettid().as_raw_nonzero().get();
+            is_process(u32::try_from(own).unwrap())
+        });
+        assert!(!other.join().unwrap());
     }
 }

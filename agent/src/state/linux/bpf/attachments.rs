@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::interfaces::programs_at_interfaces;
 use super::names::{attach_type, cgroup_places};
 use crate::source::{BpfProbe, BpfTarget, KernelTree, bpf_attached, bpf_probe};
-use crate::state::linux::kernel::{folders_of, trees};
+use crate::state::linux::kernel::each_control_group;
 use crate::state::linux::process_folders::{each_descriptor, each_process, has_ended};
 use crate::state::linux::text::optional;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -58,40 +58,15 @@ struct AttachmentRow {
     fd: Option<u32>,
 }
 
-/// Control groups that are asked at most.
-const GROUPS: usize = 20_000;
-
-/// How deep control groups are followed.
-const DEPTH: usize = 32;
-
 fn capture_attachments(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut asked = 0;
-    for root in trees(capture, "cgroup2") {
-        walk_groups(capture, root, &mut asked)?;
-    }
+    // Which places this kernel knows does not differ between groups; nor does whether it tells.
+    let (mut places, mut tells): (Vec<u32>, bool) = (cgroup_places().collect(), true);
+    each_control_group(capture, &["cgroup2"], &mut |capture, group| {
+        tells = tells && ask_group(capture, group, &mut places)?;
+        Ok(())
+    })?;
     capture_interfaces(capture)?;
     capture_probes(capture)
-}
-
-/// Asks `root` and every group below it, without recursion.
-fn walk_groups(capture: &mut TableCapture<'_>, root: KernelTree, asked: &mut usize) -> io::Result<()> {
-    let mut waiting = vec![(root, 0)];
-    // Which places this kernel knows does not differ between groups.
-    let mut places: Vec<u32> = cgroup_places().collect();
-    while let Some((group, depth)) = waiting.pop() {
-        capture.go_on()?;
-        *asked += 1;
-        if *asked > GROUPS || depth > DEPTH {
-            let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more groups than are followed");
-            capture.gap(String::from_utf8_lossy(group.path()), &reason);
-            return Ok(());
-        }
-        if !ask_group(capture, &group, &mut places)? {
-            return Ok(());
-        }
-        waiting.extend(folders_of(capture, &group).into_iter().map(|folder| (folder, depth + 1)));
-    }
-    Ok(())
 }
 
 /// Asks for every place of one group; false where the kernel refuses to tell of any.

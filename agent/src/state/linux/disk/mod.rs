@@ -2,7 +2,6 @@
 
 mod acl;
 mod bodyfile;
-mod capability;
 mod executables;
 mod oddities;
 mod suid;

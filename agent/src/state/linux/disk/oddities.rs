@@ -6,9 +6,9 @@ use holdfast_schemas::item::{ItemKind, Xattr};
 use rustix::fs::StatxAttributes;
 use serde::Serialize;
 
+use super::super::capabilities;
 use super::super::text::text;
 use super::acl::named_entries;
-use super::capability::capabilities;
 use super::{Entry, each_entry, kind_word, noted};
 use crate::source::Owners;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -73,7 +73,7 @@ fn capture_oddities(capture: &mut TableCapture<'_>) -> io::Result<()> {
             |name: &str| attributes.iter().find(|xattr| xattr.name == name).map(|xattr| &xattr.value.0);
         let unreadable = || "unreadable".to_owned();
         let granted =
-            value("security.capability").map(|value| capabilities(value).unwrap_or_else(unreadable));
+            value("security.capability").map(|value| capabilities::spelled(value).unwrap_or_else(unreadable));
         let acl =
             value("system.posix_acl_access").map(|value| named_entries(value).unwrap_or_else(unreadable));
         let acl = acl.filter(|entries| !entries.is_empty());

@@ -54,6 +54,44 @@ pub(super) fn folders_of(capture: &mut TableCapture<'_>, tree: &KernelTree) -> V
     opened
 }
 
+/// Control groups that are looked at, of all hierarchies, and how deep.
+const GROUPS: usize = 20_000;
+const DEPTH: usize = 64;
+
+/// What is done with one control group.
+pub(super) type EachGroup<'a> = &'a mut dyn FnMut(&mut TableCapture<'_>, &KernelTree) -> io::Result<()>;
+
+/// Hands every control group of the mounts of these kinds, `cgroup2` or `cgroup`, to `each`; what lies too deep, or is
+/// too much, is a gap.
+pub(super) fn each_control_group(
+    capture: &mut TableCapture<'_>,
+    kinds: &[&str],
+    each: EachGroup<'_>,
+) -> io::Result<()> {
+    let mut waiting: Vec<(KernelTree, usize)> = Vec::new();
+    for kind in kinds {
+        waiting.extend(trees(capture, kind).into_iter().map(|tree| (tree, 0)));
+    }
+    let mut groups = 0;
+    while let Some((group, depth)) = waiting.pop() {
+        capture.go_on()?;
+        groups += 1;
+        if groups > GROUPS {
+            let reason = format!("more than {GROUPS} control groups, the others are not looked at");
+            capture.gap(String::from_utf8_lossy(group.path()), &io::Error::other(reason));
+            return Ok(());
+        }
+        each(capture, &group)?;
+        if depth == DEPTH {
+            let reason = format!("deeper than {DEPTH} control groups, not looked below");
+            capture.gap(String::from_utf8_lossy(group.path()), &io::Error::other(reason));
+            continue;
+        }
+        waiting.extend(folders_of(capture, &group).into_iter().map(|folder| (folder, depth + 1)));
+    }
+    Ok(())
+}
+
 /// Records that the file system which belongs over `folder` is not there, so that what it would show was not looked at;
 /// nothing where the kernel has no such folder.
 pub(super) fn note_unmounted(capture: &mut TableCapture<'_>, folder: &str) {

@@ -5,12 +5,11 @@ use std::io::{self, Read};
 
 use holdfast_schemas::item::{FileMetadata, ItemKind};
 
-use super::capabilities::of_attribute;
+use super::super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
-use super::ways::Ways;
 use super::{is_missing, to_hexadecimal};
-use crate::source::{Folder, Looked, Owners, Root};
+use crate::source::{Folder, Looked, Mounts, Owners, Root};
 use crate::state::TableCapture;
 use crate::state::linux::text::{optional, text};
 
@@ -20,7 +19,7 @@ const FILE_CAP: u64 = 16 << 30;
 /// Compares the files of one database after the other and counts them.
 pub(super) struct Comparison {
     owners: Owners,
-    ways: Ways,
+    mounts: Mounts,
     /// The path of `folder` without links.
     real: Vec<u8>,
     manager: &'static str,
@@ -44,7 +43,7 @@ impl Comparison {
     pub(super) fn on(root: &Root) -> Self {
         Self {
             owners: Owners::of(root),
-            ways: Ways::of(root),
+            mounts: Mounts::of(root).unwrap_or_default(),
             real: Vec::new(),
             manager: "",
             unknown: '?',
@@ -142,10 +141,10 @@ impl Comparison {
             if matches!(name, b"" | b"." | b"..") { (&path[..], &b"."[..]) } else { (parent, name) };
         if self.folder.as_ref().is_none_or(|folder| folder.path() != parent) {
             self.folder = None;
-            self.real = self.ways.to(capture.root(), parent)?;
+            self.real = self.mounts.way_to(capture.root(), parent)?;
             self.folder = Some(capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?);
         }
-        self.ways.to_entry(&self.real, name)?;
+        self.mounts.way_to_entry(&self.real, name)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let looked = folder.look(name)?;
         if expected.kind == Some(ItemKind::Directory) && looked.kind == ItemKind::Symlink {
@@ -157,7 +156,7 @@ impl Comparison {
                     .as_ref()
                     .is_some_and(|owner| is_owner(owner, found.uid, found.user.as_deref()));
             if rightful
-                && let Ok(real) = self.ways.to(capture.root(), path)
+                && let Ok(real) = self.mounts.way_to(capture.root(), path)
                 && let Ok(led_to) = capture.root().folder_at(path)
             {
                 self.real = real;

@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::digest::DynDigest;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
-use super::capabilities::Capabilities;
+use super::super::capabilities::Capabilities;
 
 /// Whose files are compared.
 #[derive(Default)]

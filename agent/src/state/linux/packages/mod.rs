@@ -1,7 +1,6 @@
 //! Owns the tables of installed software, read from the databases of its managers; refuses to run any of them.
 
 pub(super) mod apk;
-mod capabilities;
 mod compare;
 mod control;
 pub(super) mod dpkg;
@@ -20,7 +19,6 @@ mod rpm_header;
 mod rpm_store;
 pub(super) mod snap;
 pub(super) mod sources;
-mod ways;
 
 use std::io;
 

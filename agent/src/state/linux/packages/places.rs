@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::ways::Ways;
-use crate::source::{FileIdentity, Owners};
+use crate::source::{FileIdentity, Mounts, Owners};
 use crate::state::TableCapture;
 use crate::state::linux::text::text;
 
@@ -22,8 +21,8 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
             homes.push(user.home.clone());
         }
     }
-    let ways = Ways::of(capture.root());
-    homes.retain(|home| can_reach(capture, &ways, home));
+    let mounts = Mounts::of(capture.root()).unwrap_or_default();
+    homes.retain(|home| can_reach(capture, &mounts, home));
     let mut found = Vec::new();
     let mut seen: HashSet<FileIdentity> = HashSet::new();
     for pattern in patterns {
@@ -32,8 +31,8 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
             None => vec![(Vec::new(), *pattern)],
         };
         for (start, rest) in starts {
-            for place in expand(capture, &ways, start, rest) {
-                if !can_reach(capture, &ways, &place) {
+            for place in expand(capture, &mounts, start, rest) {
+                if !can_reach(capture, &mounts, &place) {
                     continue;
                 }
                 let Ok(folder) = capture.root().folder_at(&place) else { continue };
@@ -46,7 +45,7 @@ pub(super) fn places(capture: &mut TableCapture<'_>, patterns: &[&str]) -> Vec<V
     found
 }
 
-fn expand(capture: &mut TableCapture<'_>, ways: &Ways, start: Vec<u8>, pattern: &str) -> Vec<Vec<u8>> {
+fn expand(capture: &mut TableCapture<'_>, mounts: &Mounts, start: Vec<u8>, pattern: &str) -> Vec<Vec<u8>> {
     let mut reached = vec![start];
     for component in pattern.split('/').filter(|component| !component.is_empty()) {
         let join = |folder: &[u8], name: &[u8]| [folder, b"/", name].concat();
@@ -55,7 +54,7 @@ fn expand(capture: &mut TableCapture<'_>, ways: &Ways, start: Vec<u8>, pattern: 
             Some((before, after)) => {
                 let mut next = Vec::new();
                 for folder in reached {
-                    if !can_reach(capture, ways, &folder) {
+                    if !can_reach(capture, mounts, &folder) {
                         continue;
                     }
                     for name in super::names(capture, if folder.is_empty() { b"/" } else { &folder }) {
@@ -79,8 +78,8 @@ fn expand(capture: &mut TableCapture<'_>, ways: &Ways, start: Vec<u8>, pattern: 
     reached
 }
 
-fn can_reach(capture: &mut TableCapture<'_>, ways: &Ways, folder: &[u8]) -> bool {
-    match ways.to(capture.root(), folder) {
+fn can_reach(capture: &mut TableCapture<'_>, mounts: &Mounts, folder: &[u8]) -> bool {
+    match mounts.way_to(capture.root(), folder) {
         Ok(_) => true,
         Err(reason) => {
             capture.gap(text(folder).0, &reason);

@@ -4,7 +4,7 @@ use std::io;
 
 use holdfast_schemas::item::ItemKind;
 
-use super::capabilities;
+use super::super::capabilities;
 use super::compare::Comparison;
 use super::expected::{Algorithm, Expected, Owner, Package};
 use super::from_hexadecimal;

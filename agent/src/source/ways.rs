@@ -3,26 +3,18 @@
 
 use std::io;
 
-use crate::source::{Mounts, Obstacle, Root};
+use super::{Mounts, Obstacle, Root};
 
 /// Most links that are followed on one way, as the kernel has it.
 const LINKS_CAP: usize = 40;
 
-/// The ways of a host.
-pub(super) struct Ways(Mounts);
-
-impl Ways {
-    /// The ways below a root, as it is mounted now.
-    pub(super) fn of(root: &Root) -> Self {
-        Self(Mounts::of(root).unwrap_or_default())
-    }
-
+impl Mounts {
     /// The path of a folder without links, as far as there is something on it.
     ///
     /// # Errors
     ///
     /// `Unsupported` where something lies in the way.
-    pub(super) fn to(&self, root: &Root, folder: &[u8]) -> io::Result<Vec<u8>> {
+    pub fn way_to(&self, root: &Root, folder: &[u8]) -> io::Result<Vec<u8>> {
         let parts =
             |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
         let mut waiting = parts(folder);
@@ -36,8 +28,7 @@ impl Ways {
                     continue;
                 }
                 part => {
-                    if let Some(obstacle) =
-                        self.0.obstacle(&real, part).filter(|found| !found.is_repetition())
+                    if let Some(obstacle) = self.obstacle(&real, part).filter(|found| !found.is_repetition())
                     {
                         return Err(refusal(obstacle));
                     }
@@ -63,8 +54,8 @@ impl Ways {
     /// # Errors
     ///
     /// `Unsupported` where it cannot.
-    pub(super) fn to_entry(&self, folder: &[u8], name: &[u8]) -> io::Result<()> {
-        match self.0.obstacle(folder, name) {
+    pub fn way_to_entry(&self, folder: &[u8], name: &[u8]) -> io::Result<()> {
+        match self.obstacle(folder, name) {
             // The top of such a file system is an ordinary folder.
             None | Some(Obstacle::KernelMade | Obstacle::Repeated | Obstacle::Layered) => Ok(()),
             Some(obstacle) => Err(refusal(obstacle)),
@@ -96,19 +87,19 @@ mod tests {
             std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
         }
         let root = Root::mounted(folder.path()).unwrap();
-        let ways = Ways::of(&root);
-        assert_eq!(ways.to(&root, b"/lib/x/").unwrap(), b"/usr/lib/x");
-        assert_eq!(ways.to(&root, b"/up/x/../none").unwrap(), b"/usr/lib/none");
-        assert_eq!(ways.to(&root, b"/").unwrap(), b"");
-        assert!(ways.to(&root, b"/round/x").is_ok());
+        let mounts = Mounts::of(&root).unwrap();
+        assert_eq!(mounts.way_to(&root, b"/lib/x/").unwrap(), b"/usr/lib/x");
+        assert_eq!(mounts.way_to(&root, b"/up/x/../none").unwrap(), b"/usr/lib/none");
+        assert_eq!(mounts.way_to(&root, b"/").unwrap(), b"");
+        assert!(mounts.way_to(&root, b"/round/x").is_ok());
     }
 
     #[test]
     fn way_through_what_the_kernel_makes_up_is_refused() {
         let root = Root::live().unwrap();
-        let ways = Ways::of(&root);
-        assert_eq!(ways.to(&root, b"/proc/self").unwrap_err().kind(), io::ErrorKind::Unsupported);
-        assert!(ways.to_entry(b"", b"proc").is_ok());
-        assert!(ways.to(&root, b"/usr/bin").is_ok());
+        let mounts = Mounts::of(&root).unwrap();
+        assert_eq!(mounts.way_to(&root, b"/proc/self").unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert!(mounts.way_to_entry(b"", b"proc").is_ok());
+        assert!(mounts.way_to(&root, b"/usr/bin").is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! Owns file capabilities as rpm writes them and as the file system keeps them (capabilities(7)); refuses names and
-//! forms it does not know.
+//! Owns capabilities: their names, and those of files as rpm writes them and as the file system keeps them
+//! (capabilities(7)); refuses names and forms it does not know.
 
 /// Capabilities of a file, as two sets and whether they take effect at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +53,11 @@ const NAMES: [&str; 41] = [
     "bpf",
     "checkpoint_restore",
 ];
+
+/// The name of a capability without `cap_`; its number where it has none here.
+pub(super) fn name(number: usize) -> String {
+    NAMES.get(number).map_or_else(|| number.to_string(), |name| (*name).to_owned())
+}
 
 /// Parses a text such as `= cap_net_admin,cap_net_raw+ep` or `cap_net_raw=p` (cap_from_text(3)).
 pub(super) fn of_text(text: &[u8]) -> Option<Capabilities> {
@@ -121,9 +126,57 @@ pub(super) fn of_attribute(value: &[u8]) -> Option<Capabilities> {
     Some(Capabilities { permitted: set(1)?, inheritable: set(2)?, effective: magic & 1 != 0 })
 }
 
+/// Spells `security.capability` as `cap_net_raw=ep`, several parted by a space; `rootid=` where it counts in one user
+/// namespace only. Nothing where it is not in the kernel's form.
+pub(super) fn spelled(value: &[u8]) -> Option<String> {
+    let word = |at: usize| Some(u32::from_le_bytes(value.get(at..at + 4)?.try_into().ok()?));
+    let magic = word(0)?;
+    let (words, length) = match magic >> 24 {
+        1 => (1, 12),
+        2 => (2, 20),
+        3 => (2, 24),
+        _ => return None,
+    };
+    if value.len() != length {
+        return None;
+    }
+    let (mut permitted, mut inheritable) = (0u64, 0u64);
+    for index in 0..words {
+        permitted |= u64::from(word(4 + index * 8)?) << (32 * index);
+        inheritable |= u64::from(word(8 + index * 8)?) << (32 * index);
+    }
+    let effective = if magic & 1 != 0 { "e" } else { "" };
+    let mut spelled = Vec::new();
+    for bit in 0..64usize {
+        let flags = match (permitted >> bit & 1, inheritable >> bit & 1) {
+            (0, 0) => continue,
+            (1, 0) => "p",
+            (0, _) => "i",
+            _ => "ip",
+        };
+        spelled.push(format!("cap_{}={effective}{flags}", name(bit)));
+    }
+    if length == 24 {
+        spelled.push(format!("rootid={}", word(20)?));
+    }
+    Some(spelled.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capability_of_ping_is_spelled_and_garbage_is_refused() {
+        let ping = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(spelled(&ping).as_deref(), Some("cap_net_raw=ep"));
+        let in_namespace = [&[0, 0, 0, 3], &ping[4..], &[0xe8, 3, 0, 0]].concat();
+        assert_eq!(spelled(&in_namespace).as_deref(), Some("cap_net_raw=p rootid=1000"));
+        for end in 0..ping.len() {
+            assert_eq!(spelled(&ping[..end]), None);
+        }
+        assert_eq!(spelled(&[0xff; 20]), None);
+    }
 
     #[test]
     fn text_and_attribute_of_the_same_capabilities_are_equal() {
