@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a planting that fails is a failed test")]
 
 use std::fs;
-use std::path::Path;
 
 use holdfast_agent::source::Root;
-use holdfast_agent::state::{TableCapture, tables};
-use serde_json::Value;
+
+mod support;
+
+use support::capture;
 
 #[test]
 fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gaps() {
@@ -29,19 +30,9 @@ fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gap
     );
     plant("var/lib/docker/containers/bb/config.v2.json", b"{\"ID\": \xff");
     plant("var/lib/docker/containers/cc/config.v2.json", b"[1, 2]");
-    let (mut out, root) = (Vec::new(), Root::mounted(host.path()).unwrap());
-    let table = tables().iter().find(|table| table.name == "docker_containers").unwrap();
-    let mut capture = TableCapture::new(&mut out, &root, &|| false);
-    (table.capture)(&mut capture).unwrap();
-    let gaps = capture.finish().gaps;
-    assert!(gaps.iter().any(|gap| gap.subject.ends_with("/bb/config.v2.json")));
-    let rows: Vec<Value> =
-        serde_json::Deserializer::from_slice(&out).into_iter().map(Result::unwrap).collect();
-    let schema =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/v1/state/docker_containers.schema.json");
-    let schema = serde_json::from_slice(&fs::read(schema).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    assert!(rows.iter().all(|row| validator.is_valid(row)), "{rows:#?}");
+    let root = Root::mounted(host.path()).unwrap();
+    let (rows, captured) = capture("docker_containers", &root);
+    assert!(captured.gaps.iter().any(|gap| gap.subject.ends_with("/bb/config.v2.json")));
     let row = rows.iter().find(|row| row["id"] == "aa").unwrap();
     assert_eq!((row["state"].as_str(), row["pid"].as_i64()), (Some("running"), Some(812)));
     assert_eq!(
@@ -49,22 +40,7 @@ fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gap
         (Some(r#"["sh","-c","id"]"#), Some(true))
     );
     assert_eq!(row["binds"], r#"["/:/host"]"#);
-    assert!(!String::from_utf8(out).unwrap().contains("secret"));
-}
-
-fn rows_of(root: &Root, name: &str) -> Vec<Value> {
-    let mut out = Vec::new();
-    let table = tables().iter().find(|table| table.name == name).unwrap();
-    let mut capture = TableCapture::new(&mut out, root, &|| false);
-    (table.capture)(&mut capture).unwrap();
-    let rows: Vec<Value> =
-        serde_json::Deserializer::from_slice(&out).into_iter().map(Result::unwrap).collect();
-    let schema =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
-    let schema = serde_json::from_slice(&fs::read(schema).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    assert!(rows.iter().all(|row| validator.is_valid(row)), "{rows:#?}");
-    rows
+    assert!(!format!("{rows:?}").contains("secret"));
 }
 
 #[test]
@@ -97,7 +73,7 @@ fn containers_of_every_engine_and_pods_are_rows() {
     plant("var/lib/kubelet/pods/0a-1b/volumes/kubernetes.io~secret/token/ca.crt", b"secret");
     plant("etc/kubernetes/manifests/etcd.yaml", b"kind: Pod\n");
     let root = Root::mounted(host.path()).unwrap();
-    let rows = rows_of(&root, "containers");
+    let rows = capture("containers", &root).0;
     let of = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{id}: {rows:#?}"));
     assert_eq!(
         (of("ab12")["image"].as_str(), of("ab12")["command"].as_str()),
@@ -113,7 +89,7 @@ fn containers_of_every_engine_and_pods_are_rows() {
         (of("box")["runtime"].as_str(), of("tree")["runtime"].as_str()),
         (Some("lxc"), Some("nspawn"))
     );
-    let pods = rows_of(&root, "kubernetes_pods");
+    let pods = capture("kubernetes_pods", &root).0;
     assert!(pods.iter().any(|pod| pod["name"] == "web-7" && pod["containers"] == r#"["nginx"]"#));
     assert!(pods.iter().any(|pod| pod["volumes"] == r#"["kubernetes.io~secret/token"]"#));
     assert!(pods.iter().any(|pod| pod["trace"] == "static_manifest" && pod["name"] == "etcd"));

@@ -16,38 +16,18 @@ use holdfast_agent::state::{Captured, TableCapture, tables};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-fn capture(name: &str, root: &Path) -> (Vec<u8>, Captured) {
-    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
-    let mut out = Vec::new();
-    let root = Root::mounted(root).expect("the root opens");
-    let mut capture = TableCapture::new(&mut out, &root, &|| false);
-    (table.capture)(&mut capture).expect("the table is captured");
-    let captured = capture.finish();
-    (out, captured)
+mod support;
+
+fn written(name: &str, root: &Path) -> (Vec<u8>, Captured) {
+    support::written(name, &Root::mounted(root).expect("the root opens"))
 }
 
-/// The rows of a table, each valid by its schema.
 fn rows(name: &str, root: &Path) -> Vec<Value> {
-    let validator = schema(name);
-    let out = capture(name, root).0;
-    let rows = serde_json::Deserializer::from_slice(&out).into_iter::<Value>();
-    rows.map(|row| {
-        let row = row.expect("a row is JSON");
-        let faults: Vec<_> = validator.iter_errors(&row).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
-        row
-    })
-    .collect()
-}
-
-fn schema(name: &str) -> jsonschema::Validator {
-    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/v1/state");
-    let schema = fs::read(schemas.join(format!("{name}.schema.json"))).expect("each table has a schema");
-    jsonschema::validator_for(&serde_json::from_slice(&schema).expect("JSON")).expect("a valid schema")
+    support::capture(name, &Root::mounted(root).expect("the root opens")).0
 }
 
 fn lines(root: &Path) -> Vec<String> {
-    let out = String::from_utf8(capture("bodyfile", root).0).expect("UTF-8");
+    let out = String::from_utf8(written("bodyfile", root).0).expect("UTF-8");
     out.lines().map(str::to_owned).collect()
 }
 
@@ -186,7 +166,7 @@ fn body_file_is_read_by_mactime_with_the_right_birth_time() {
     let began = Instant::now();
     let lines = lines(host.path());
     assert!(began.elapsed().as_secs() < 5, "a sparse file is not read");
-    let validator = schema("bodyfile");
+    let validator = support::schema("bodyfile");
     for line in &lines {
         assert!(validator.is_valid(&Value::String(line.clone())), "{line}");
     }
@@ -233,7 +213,7 @@ fn mount_that_never_answers_is_passed_by_name_and_not_touched() {
     let (root, (done, ended)) = (host.path().to_owned(), std::sync::mpsc::channel());
     std::thread::spawn(move || {
         for table in ["bodyfile", "suid_bin", "file_oddities", "executable_hashes"] {
-            let captured = capture(table, &root).1;
+            let captured = written(table, &root).1;
             let named =
                 captured.gaps.iter().any(|gap| gap.subject == "/mnt/dead" && gap.reason.contains("FUSE"));
             done.send((table, named)).unwrap();
@@ -253,7 +233,7 @@ fn bind_mount_of_the_folder_it_lies_in_is_a_loop_that_is_named() {
     let host = host();
     let point = host.path().join("a/loop");
     let _mounted = Mounted::new(&point, &["--rbind", host.path().to_str().unwrap()]);
-    let (out, captured) = capture("bodyfile", host.path());
+    let (out, captured) = written("bodyfile", host.path());
     let lines = String::from_utf8(out).unwrap();
     assert!(lines.contains("|/etc/passwd|") && !lines.contains("|/a/loop/etc"), "{lines}");
     assert!(captured.gaps.iter().any(|gap| gap.subject == "/a/loop" && gap.reason.contains("loop")));
@@ -270,7 +250,7 @@ fn listing_leaves_access_times_alone() {
         );
     }
     for table in ["bodyfile", "suid_bin", "file_oddities", "executable_hashes"] {
-        capture(table, host.path());
+        written(table, host.path());
     }
     for path in [host.path().join("bin"), file] {
         assert_eq!(fs::metadata(&path).unwrap().atime(), 978_307_200, "{}", path.display());

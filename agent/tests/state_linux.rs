@@ -18,28 +18,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_agent::source::Root;
-use holdfast_agent::state::{Captured, Group, Table, TableCapture, tables};
+use holdfast_agent::state::{Group, Table, tables};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-fn table(name: &str) -> &'static Table {
-    tables().iter().find(|table| table.name == name).expect("the table exists")
-}
+mod support;
 
-fn capture(table: &Table) -> (Vec<Value>, Captured) {
-    let mut out = Vec::new();
-    let root = Root::live().expect("the root opens");
-    let mut capture = TableCapture::new(&mut out, &root, &|| false);
-    (table.capture)(&mut capture).expect("the table is captured");
-    let captured = capture.finish();
-    let rows: Vec<Value> = serde_json::Deserializer::from_slice(&out)
-        .into_iter()
-        .map(|row| row.expect("a row is JSON"))
-        .collect();
-    assert_eq!(rows.len() as u64, captured.rows);
-    (rows, captured)
-}
+use support::live as capture;
 
 /// The tables, save the one that reads every installed file: its own tests validate its rows.
 fn brief_tables() -> impl Iterator<Item = &'static Table> {
@@ -47,7 +32,7 @@ fn brief_tables() -> impl Iterator<Item = &'static Table> {
 }
 
 fn rows(name: &str) -> Vec<Value> {
-    capture(table(name)).0
+    capture(name).0
 }
 
 fn process_row(pid: u32) -> Value {
@@ -197,7 +182,7 @@ fn every_row_of_every_table_on_this_host_is_valid_by_its_schema() {
             fs::read(schemas.join(format!("{}.schema.json", table.name))).expect("each table has a schema");
         let schema: Value = serde_json::from_slice(&schema).expect("a schema is JSON");
         let validator = jsonschema::validator_for(&schema).expect("a schema is valid");
-        for row in capture(table).0 {
+        for row in capture(table.name).0 {
             let faults: Vec<_> = validator.iter_errors(&row).map(|fault| fault.to_string()).collect();
             assert!(faults.is_empty(), "{}: {row}: {faults:?}", table.name);
         }
@@ -207,7 +192,7 @@ fn every_row_of_every_table_on_this_host_is_valid_by_its_schema() {
 #[test]
 fn every_raw_twin_renders_to_its_column_or_is_null() {
     for table in brief_tables() {
-        for row in capture(table).0 {
+        for row in capture(table.name).0 {
             for (column, value) in row.as_object().unwrap() {
                 if let (Some(plain), Some(raw)) = (column.strip_suffix("_raw"), value.as_str()) {
                     let shown = row[plain].as_str().expect("a raw twin has a rendering");
@@ -226,7 +211,7 @@ fn every_raw_twin_renders_to_its_column_or_is_null() {
 #[test]
 fn mounts_are_as_many_as_lines_of_mountinfo() {
     let lines = fs::read("/proc/self/mountinfo").unwrap().iter().filter(|byte| **byte == b'\n').count();
-    let (rows, captured) = capture(table("mounts"));
+    let (rows, captured) = capture("mounts");
     assert_eq!(rows.iter().filter(|row| row["pid"] == std::process::id()).count(), lines);
     assert!(captured.kept.iter().any(|kept| kept.path == b"/proc/self/mountinfo"));
 }
@@ -277,7 +262,7 @@ fn all_tables_together_take_less_than_a_minute() {
     let began = Instant::now();
     for table in brief_tables() {
         let start = Instant::now();
-        let (rows, captured) = capture(table);
+        let (rows, captured) = capture(table.name);
         let bytes: usize = captured.kept.iter().map(|kept| kept.path.len()).sum();
         println!(
             "{:22} {:6} rows {:3} gaps {:2} raw texts {:7} bytes {:9.3} ms",

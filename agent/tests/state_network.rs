@@ -18,34 +18,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_agent::source::Root;
-use holdfast_agent::state::{Captured, TableCapture, tables};
+use holdfast_agent::state::Captured;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-/// Captures a table and validates every row by its schema.
-fn capture(name: &str) -> (Vec<Value>, Captured) {
-    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
-    let mut out = Vec::new();
-    let root = Root::live().expect("the root opens");
-    let mut capture = TableCapture::new(&mut out, &root, &|| false);
-    (table.capture)(&mut capture).expect("the table is captured");
-    let captured = capture.finish();
-    let rows: Vec<Value> = serde_json::Deserializer::from_slice(&out)
-        .into_iter()
-        .map(|row| row.expect("a row is JSON"))
-        .collect();
-    let schema =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
-    let schema: Value =
-        serde_json::from_slice(&fs::read(schema).expect("a schema")).expect("a schema is JSON");
-    let validator = jsonschema::validator_for(&schema).expect("a schema is valid");
-    for row in &rows {
-        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
-    }
-    (rows, captured)
-}
+mod support;
+
+use support::live as capture;
 
 fn rows(name: &str) -> Vec<Value> {
     capture(name).0

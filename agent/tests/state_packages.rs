@@ -15,29 +15,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use holdfast_agent::source::Root;
-use holdfast_agent::state::{Captured, TableCapture, tables};
 use serde_json::Value;
 
-/// Captures a table, whose every row must be valid by its schema.
-fn capture(name: &str, root: &Root) -> (Vec<Value>, Captured) {
-    let table = tables().iter().find(|table| table.name == name).expect("the table exists");
-    let mut out = Vec::new();
-    let mut capture = TableCapture::new(&mut out, root, &|| false);
-    (table.capture)(&mut capture).expect("the table is captured");
-    let captured = capture.finish();
-    let rows: Vec<Value> =
-        serde_json::Deserializer::from_slice(&out).into_iter().map(|row| row.expect("JSON")).collect();
-    let schema =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../schemas/v1/state/{name}.schema.json"));
-    let schema: Value =
-        serde_json::from_slice(&fs::read(schema).expect("a schema")).expect("a schema is JSON");
-    let validator = jsonschema::validator_for(&schema).expect("a schema is valid");
-    for row in &rows {
-        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
-    }
-    (rows, captured)
-}
+mod support;
+
+use support::capture;
 
 fn rows(name: &str, root: &Root) -> Vec<Value> {
     let (rows, captured) = capture(name, root);

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -16,8 +16,12 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use holdfast_agent::source::Root;
-use holdfast_agent::state::{Captured, Reads, Sensitivity, Table, TableCapture, tables};
+use holdfast_agent::state::{Captured, Reads, Sensitivity};
 use serde_json::Value;
+
+mod support;
+
+use support::{capture, table};
 
 /// A folder that is captured as the root of an examined host.
 struct Planted(tempfile::TempDir);
@@ -56,30 +60,6 @@ impl Planted {
         assert!(gaps.is_empty(), "{name}: {gaps:?}");
         rows
     }
-}
-
-fn table(name: &str) -> &'static Table {
-    tables().iter().find(|table| table.name == name).expect("the table exists")
-}
-
-/// Captures a table and holds every row against its schema.
-fn capture(name: &str, root: &Root) -> (Vec<Value>, Captured) {
-    let mut out = Vec::new();
-    let mut capture = TableCapture::new(&mut out, root, &|| false);
-    (table(name).capture)(&mut capture).expect("the table is captured");
-    let captured = capture.finish();
-    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/v1/state");
-    let schema = fs::read(schemas.join(format!("{name}.schema.json"))).expect("each table has a schema");
-    let validator = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
-    let rows: Vec<Value> = serde_json::Deserializer::from_slice(&out)
-        .into_iter()
-        .map(|row| row.expect("a row is JSON"))
-        .collect();
-    for row in &rows {
-        let faults: Vec<_> = validator.iter_errors(row).map(|fault| fault.to_string()).collect();
-        assert!(faults.is_empty(), "{name}: {row}: {faults:?}");
-    }
-    (rows, captured)
 }
 
 fn live(name: &str) -> Vec<Value> {

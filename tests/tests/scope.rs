@@ -394,7 +394,7 @@ fn a_home_on_a_dead_file_system_holds_nobody() {
     .unwrap();
     let arguments = ["--root", &text(&image), "--definitions", &text(&definitions), "--artifact", "Homes"];
     let begun = Instant::now();
-    let captured = capture(workplace.path(), &arguments, &[10]);
+    let captured = capture(workplace.path(), &arguments, &[20]);
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(item(&items(&captured.package), b"/home/eve").outcome, Outcome::SkippedByLimit);
 }
