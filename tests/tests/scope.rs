@@ -192,14 +192,17 @@ fn a_dead_file_system_is_named_and_never_touched() {
     verified(&captured);
 }
 
+/// A mount that goes away with it.
+struct Bind(PathBuf);
+
+impl Drop for Bind {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 #[test]
 fn a_bind_mount_of_a_folder_into_itself_ends() {
-    struct Bind(PathBuf);
-    impl Drop for Bind {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-        }
-    }
     let workplace = workplace();
     let tree = workplace.path().canonicalize().unwrap().join("tree");
     fs::create_dir_all(tree.join("again")).unwrap();
@@ -415,4 +418,59 @@ fn what_is_kept_beside_a_table_obeys_the_limits_of_the_whole() {
     let item = item(&items, row["source_path"].as_str().unwrap().as_bytes());
     assert_eq!((item.outcome, item.size), (Outcome::SkippedByLimit, None));
     assert!(item.error.as_deref().unwrap().contains("--max-total-size"));
+}
+
+#[test]
+fn attributes_that_decide_rights_are_not_crowded_out() {
+    let workplace = workplace();
+    let at = workplace.path().canonicalize().unwrap().join("memory");
+    fs::create_dir(&at).unwrap();
+    stock("mount", &["-t", "tmpfs", "none", &text(&at)], workplace.path());
+    let _mount = Bind(at.clone());
+    let file = at.join("program");
+    fs::write(&file, "program").unwrap();
+    stock("setcap", &["cap_net_raw=ep", &text(&file)], workplace.path());
+    // More names than the kernel lists: it answers E2BIG past 64 KiB.
+    for number in 0..2_000 {
+        let name = format!("user.{number:04}.{}", "x".repeat(40));
+        rustix::fs::setxattr(&file, &name, b"", rustix::fs::XattrFlags::CREATE).unwrap();
+    }
+    let captured = capture(workplace.path(), &["--path", &text(&file)], &[0]);
+    let items = items(&captured.package);
+    let attributes = &find(&items, &file).metadata.as_ref().unwrap().xattrs;
+    assert!(attributes.iter().any(|attribute| attribute.name == "security.capability"), "{attributes:?}");
+}
+
+#[test]
+fn the_root_of_a_process_in_another_mount_namespace_is_that_root_and_not_ours() {
+    let workplace = workplace();
+    let image = workplace.path().canonicalize().unwrap().join("image");
+    fs::create_dir(&image).unwrap();
+    let script = "mount -t tmpfs none \"$0\" && mkdir -p \"$0\"/bin \"$0\"/etc && echo inside > \"$0\"/etc/marker && \
+        for file in /bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*'); do \
+            mkdir -p \"$0$(dirname $file)\" && cp -L $file \"$0$file\" || exit 1; done && \
+        echo ready && exec chroot \"$0\" /bin/sleep 600";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(&image).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut told = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut told)
+        .unwrap();
+    assert_eq!(told, "ready\n");
+    let begun = Instant::now();
+    let root = format!("/proc/{}/root", child.id());
+    // The shell has become chroot, and chroot the program.
+    while !Path::new(&root).join("etc/marker").exists() || Path::new(&root).join("proc/self").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+    let captured = capture(workplace.path(), &["--root", &root, "--path", "/etc/*"], &[0]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let items = items(&captured.package);
+    let item = item(&items, b"/etc/marker");
+    assert_eq!(member(&captured.package, item.member.as_deref().unwrap()), b"inside\n");
+    assert!(
+        !items.iter().any(|item| item.source_path.as_deref() == Some("/etc/passwd")),
+        "not this host's own"
+    );
 }

@@ -8,15 +8,11 @@ use holdfast_schemas::collection::{HardwareId, Host, Tool};
 use holdfast_schemas::digest::Sha256Digest;
 use sha2::{Digest, Sha256};
 
-use super::Scope;
 use crate::source::{self, Root};
 
 /// Describes the examined host: the live one, or what the files of a mounted root say of theirs.
-pub(super) fn describe(scope: &Scope) -> Host {
-    match scope.root.as_deref().map(Root::mounted) {
-        Some(Ok(root)) => describe_mounted(&root),
-        _ => describe_live(),
-    }
+pub(super) fn describe(root: &Root) -> Host {
+    if root.is_live() { describe_live() } else { describe_mounted(root) }
 }
 
 /// Nothing of the machine that reads a mounted root may pass for the host it came from.

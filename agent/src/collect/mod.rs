@@ -15,6 +15,7 @@ mod stop;
 mod summary;
 
 use std::io;
+use std::path::Path;
 
 use holdfast_schemas::action::Action;
 use holdfast_schemas::collection::{
@@ -115,8 +116,9 @@ pub fn collect(
     let start = clock::reading();
     let id = collection_id(&start)?;
     let name = package_name(request.details.case.as_deref(), &start, &id);
-    let mut collection = planned(request, &id, start);
-    let mut session = open_session(request, &name, &collection, progress, stop)?;
+    let root = examined(&request.scope)?;
+    let mut collection = planned(request, &id, start, &root);
+    let mut session = open_session(request, &name, &collection, root, (progress, stop))?;
 
     let first_look = FirstLook::take(&session, &collection.clock.start);
     let outcome = capture(&mut session, request);
@@ -283,22 +285,25 @@ impl Session<'_> {
     }
 }
 
+/// The root that is to be examined.
+fn examined(scope: &Scope) -> Result<Root, CollectError> {
+    let folder = scope.root.as_deref().unwrap_or(Path::new("/"));
+    let root = if scope.root.is_some() { Root::mounted(folder) } else { Root::live() };
+    root.map_err(|error| CollectError::UnusableRoot {
+        folder: folder.display().to_string(),
+        reason: error.to_string(),
+    })
+}
+
 fn open_session<'p>(
     request: &Request,
     name: &str,
     collection: &Collection,
-    progress: &'p Progress,
-    stop: &'p StopSignal,
+    root: Root,
+    (progress, stop): (&'p Progress, &StopSignal),
 ) -> Result<Session<'p>, CollectError> {
     let folder = request.destination.folder();
     let unusable = |reason: String| CollectError::Unusable { folder: folder.display().to_string(), reason };
-    let root = match &request.scope.root {
-        None => Root::live().map_err(|error| unusable(error.to_string()))?,
-        Some(folder) => Root::mounted(folder).map_err(|error| CollectError::UnusableRoot {
-            folder: folder.display().to_string(),
-            reason: error.to_string(),
-        })?,
-    };
     space::prepare(folder).map_err(&unusable)?;
     let output_folder = std::fs::File::open(folder).and_then(|open| FileIdentity::of(&open)).ok();
     let context = serde_json::to_vec(collection).map_err(|error| unusable(error.to_string()))?;
@@ -329,7 +334,7 @@ fn open_session<'p>(
     })
 }
 
-fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
+fn planned(request: &Request, id: &str, start: ClockReading, root: &Root) -> Collection {
     let details = &request.details;
     let tables = request.tables.iter().copied().map(live::definition);
     let artifacts = request.definitions.iter().map(|definition: &Definition| DefinitionUse {
@@ -354,7 +359,7 @@ fn planned(request: &Request, id: &str, start: ClockReading) -> Collection {
         profile: request.selection.clone(),
         definitions: tables.chain(artifacts).collect(),
         root: request.scope.root.as_ref().map(|folder| folder.display().to_string()),
-        host: host::describe(&request.scope),
+        host: host::describe(root),
         tool: host::this_program(),
         clock: Clock { start: start.clone(), end: start },
         footprint: Footprint {
@@ -440,7 +445,7 @@ fn advice(destination: &Destination, name: &str) -> String {
 }
 
 /// Creates the file that a test of the output folder writes and removes again.
-fn probe(folder: &std::path::Path) -> io::Result<()> {
+fn probe(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!(".holdfast-probe-{}", std::process::id()));
     drop(create_private(&path)?);
     std::fs::remove_file(&path)

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use holdfast_schemas::item::{FileMetadata, ItemKind, Xattr};
@@ -118,7 +118,7 @@ impl Folder {
     pub fn list(&self) -> io::Result<Listing> {
         // Opened again, so that two listings of one folder do not share a position.
         let (fd, atime_preserved) = open(self.fd.as_fd(), c".", OFlags::DIRECTORY)?;
-        Ok(Listing { dir: Dir::new(fd)?, atime_preserved, ended: false })
+        Ok(Listing { dir: Dir::new(fd)?, atime_preserved, ended: false, failed: None })
     }
 }
 
@@ -128,6 +128,7 @@ pub struct Listing {
     /// Whether the kernel leaves the folder's access time alone.
     pub atime_preserved: bool,
     ended: bool,
+    failed: Option<Errno>,
 }
 
 /// Opens a regular file anew that is open only as a place (`O_PATH`): for reading, with a position of its own.
@@ -149,13 +150,20 @@ pub(super) fn reopened(place: &OwnedFd) -> io::Result<(OpenFile, Looked)> {
 impl Listing {
     /// The next names, sorted within the chunk; readdir order differs between runs. Empty at the end.
     pub fn next_chunk(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error.into());
+        }
         let mut names = Vec::new();
         while !self.ended && names.len() < CHUNK {
             match self.dir.read() {
                 None => self.ended = true,
                 Some(Err(error)) => {
                     self.ended = true;
-                    return Err(error.into());
+                    // What was read before it is not lost.
+                    if names.is_empty() {
+                        return Err(error.into());
+                    }
+                    self.failed = Some(error);
                 }
                 Some(Ok(entry)) => {
                     let name = entry.file_name().to_bytes();
@@ -174,6 +182,21 @@ impl OpenFile {
     /// Whether the kernel makes the file up as it is read, as [`kernel_made`] says of folders.
     pub fn kernel_made(&self) -> bool {
         file_system(&self.file).is_some_and(is_made_up)
+    }
+
+    /// Reads the whole file, at most `cap` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge` past `cap`, never a silent cut; whatever the operating system answers.
+    pub fn text(self, cap: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > cap {
+            let reason = format!("longer than {cap} bytes, not read");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(bytes)
     }
 
     /// Looks at the open file, as it is now.
@@ -198,6 +221,8 @@ impl OpenFile {
         let mut at = 0;
         while at < size {
             let from = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
+                // A file system may answer anything.
+                Ok(from) if from < at => return Err(io::ErrorKind::InvalidData.into()),
                 Ok(from) if from < size => from,
                 // Nothing but a hole is left.
                 Ok(_) | Err(Errno::NXIO) => break,
@@ -305,18 +330,27 @@ impl Looked {
 }
 
 fn xattrs(fd: &impl AsFd) -> Vec<Xattr> {
+    // Those that decide rights, whatever else a file has: a list of 64 KiB of other names cannot be had at all.
+    const TELLING: &[u8] = b"security.capability\0security.selinux\0security.ima\0security.evm\0system.posix_acl_access\0system.posix_acl_default\0";
     let mut names = Vec::with_capacity(256);
     loop {
         match rustix::fs::flistxattr(fd, rustix::buffer::spare_capacity(&mut names)) {
             Ok(0) => return Vec::new(),
             Ok(_) => break,
             Err(Errno::RANGE) if names.capacity() < MAX_XATTRS => names.reserve(names.capacity() * 4),
+            Err(Errno::TOOBIG | Errno::RANGE) => {
+                names = TELLING.to_vec();
+                break;
+            }
             Err(_) => return Vec::new(),
         }
     }
     let mut left = MAX_XATTRS;
     let mut kept = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    let mut names: Vec<&[u8]> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    // What decides rights comes first, and is not crowded out by what any user may set.
+    names.sort_by_key(|name| name.starts_with(b"user."));
+    for name in names {
         let Some(xattr) = xattr(fd, name) else { continue };
         // One file's attributes must not make its record longer than a record may be.
         let Some(rest) = left.checked_sub(xattr.name.len() + xattr.value.0.len()) else { continue };
@@ -415,7 +449,7 @@ fn is_made_up(magic: u32) -> bool {
 
 /// Whether a folder belongs to a network file system, where a dead server blocks its reader.
 pub fn remote(folder: &Folder) -> bool {
-    const REMOTE: [u32; 7] = [
+    const REMOTE: [u32; 9] = [
         0x6969,      // nfs
         0xff53_4d42, // cifs
         0xfe53_4d42, // smb2
@@ -423,6 +457,8 @@ pub fn remote(folder: &Folder) -> bool {
         0x0102_1997, // 9p
         0x00c3_6400, // ceph
         0x5346_414f, // afs
+        0x6573_5546, // fuse
+        0x0187,      // autofs
     ];
     file_system(&folder.fd).is_some_and(|magic| REMOTE.contains(&magic))
 }

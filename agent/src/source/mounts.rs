@@ -1,7 +1,7 @@
 //! Owns the decision at which mounts a search stops, made from the kernel's list of mounts; refuses to touch a mount point
 //! to decide, since one whose server is dead would never answer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,8 +10,8 @@ use super::{Root, kernel_lines};
 /// The mounts of the agent's own mount namespace, as they were when the list was read.
 #[derive(Debug, Default)]
 pub struct Mounts {
-    /// By mount point; a point has several where one was mounted over another.
-    points: BTreeMap<Vec<u8>, Vec<Mount>>,
+    /// By mount point; a point has several where one was mounted over another, each known by what it was mounted on.
+    points: BTreeMap<Vec<u8>, HashMap<u64, Mount>>,
     /// The mount that the root lies on.
     root: u64,
     /// Where the examined root lies; empty for the live one.
@@ -79,7 +79,7 @@ impl Mounts {
     ///
     /// Where `/proc/self/mountinfo` cannot be read.
     pub fn of_this_host() -> io::Result<Self> {
-        Self::below(Vec::new())
+        Self::listed("/proc/self/mountinfo", Vec::new())
     }
 
     /// The mounts at and below an examined root; paths are those of the examined host.
@@ -88,13 +88,17 @@ impl Mounts {
     ///
     /// As [`Self::of_this_host`].
     pub fn of(root: &Root) -> io::Result<Self> {
+        if let Some(process) = root.process() {
+            // Its list names mount points as the process sees them.
+            return Self::listed(&format!("/proc/{process}/mountinfo"), Vec::new());
+        }
         let at = root.mounted_at().map_or(&b""[..], |folder| folder.as_os_str().as_bytes());
-        Self::below(at.strip_suffix(b"/").unwrap_or(at).to_vec())
+        Self::listed("/proc/self/mountinfo", at.strip_suffix(b"/").unwrap_or(at).to_vec())
     }
 
-    fn below(below: Vec<u8>) -> io::Result<Self> {
+    fn listed(list: &str, below: Vec<u8>) -> io::Result<Self> {
         let mut mounts = Vec::new();
-        kernel_lines("/proc/self/mountinfo", &mut |line| {
+        kernel_lines(list, &mut |line| {
             if mounts.len() < CAP {
                 mounts.extend(parse(line));
             }
@@ -111,7 +115,7 @@ impl Mounts {
         let root = root.or_else(|| outermost.next().map(|mount| mount.parent)).unwrap_or_default();
         let mut arranged = Self { root, below, ..Self::default() };
         for mount in &mounts {
-            arranged.points.entry(mount.point.clone()).or_default().push(mount.clone());
+            arranged.points.entry(mount.point.clone()).or_default().insert(mount.parent, mount.clone());
         }
         arranged.repeated = arranged.repeats(&mounts);
         arranged
@@ -146,7 +150,10 @@ impl Mounts {
         let device = format!("{major}:{minor}");
         let serves =
             |mount: &Mount| matches!(kind_obstacle(&mount.kind), Some(Obstacle::Network | Obstacle::Fuse));
-        self.points.values().flatten().any(|mount| mount.device == device.as_bytes() && serves(mount))
+        self.points
+            .values()
+            .flat_map(HashMap::values)
+            .any(|mount| mount.device == device.as_bytes() && serves(mount))
     }
 
     /// Whether anything is mounted below a folder or on it, so that its entries have to be asked for one by one.
@@ -169,9 +176,9 @@ impl Mounts {
         for here in ends.filter_map(|end| path.get(..end)).filter(|here| *here != b"/") {
             let Some(candidates) = self.points.get(here) else { continue };
             // Each is entered at most once.
-            for _ in candidates {
+            for _ in 0..candidates.len() {
                 let at = reached.map_or(self.root, |mount| mount.id);
-                let Some(next) = candidates.iter().find(|mount| mount.parent == at) else { break };
+                let Some(next) = candidates.get(&at) else { break };
                 reached = Some(next);
             }
         }
@@ -182,10 +189,12 @@ impl Mounts {
     fn repeats(&self, mounts: &[Mount]) -> HashSet<u64> {
         let mut walked: BTreeMap<&[u8], Vec<&Mount>> = BTreeMap::new();
         let mut repeated = HashSet::new();
+        // Of a stack only the topmost is seen; it is looked for once for each point.
+        let seen: HashSet<u64> =
+            self.points.keys().filter_map(|point| self.reached(point)).map(|mount| mount.id).collect();
         for mount in mounts {
             let is_root = mount.id == self.root;
-            let is_seen = self.reached(&mount.point).is_some_and(|seen| seen.id == mount.id);
-            if !is_root && (!is_seen || kind_obstacle(&mount.kind).is_some()) {
+            if !is_root && (!seen.contains(&mount.id) || kind_obstacle(&mount.kind).is_some()) {
                 continue;
             }
             let earlier = walked.entry(&mount.device).or_default();

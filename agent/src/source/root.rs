@@ -2,15 +2,14 @@
 //! to resolve a link, a `..` or a mount out of a mounted root.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::folder::{Folder, OpenFile};
+use super::folder::{Folder, OpenFile, reopened};
 use super::lines::each_line;
 
 /// The root of the examined host.
@@ -18,6 +17,7 @@ use super::lines::each_line;
 pub struct Root {
     fd: OwnedFd,
     mounted_at: Option<PathBuf>,
+    process: Option<u32>,
 }
 
 impl Root {
@@ -36,8 +36,10 @@ impl Root {
     ///
     /// Whatever the operating system answers; `Unsupported` before Linux 5.6, which cannot resolve links inside a root.
     pub fn mounted(folder: &Path) -> io::Result<Self> {
-        let absolute = folder.canonicalize()?;
-        let root = Self::open(&absolute, Some(absolute.clone()))?;
+        // A process's root is entered as the kernel knows it: by its path it would be another folder, or this host's own.
+        let process = process_of(folder);
+        let absolute = if process.is_some() { folder.to_owned() } else { folder.canonicalize()? };
+        let root = Self { process, ..Self::open(&absolute, Some(absolute.clone()))? };
         // Fails at once where the kernel lacks openat2.
         root.resolve(b"/", OFlags::PATH | OFlags::DIRECTORY)?;
         Ok(root)
@@ -45,12 +47,17 @@ impl Root {
 
     fn open(folder: &Path, mounted_at: Option<PathBuf>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { fd: rustix::fs::openat(CWD, folder, flags, Mode::empty())?, mounted_at })
+        Ok(Self { fd: rustix::fs::openat(CWD, folder, flags, Mode::empty())?, mounted_at, process: None })
     }
 
     /// Where a mounted root lies on the machine that reads it; `None` for the live host.
     pub fn mounted_at(&self) -> Option<&Path> {
         self.mounted_at.as_deref()
+    }
+
+    /// The process whose root this is, where it was given as `/proc/<pid>/root`.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.process
     }
 
     /// Whether this is the live host.
@@ -73,13 +80,9 @@ impl Root {
     ///
     /// `InvalidInput` where it is no regular file; whatever the operating system answers.
     pub fn open_file(&self, path: impl AsRef<[u8]>) -> io::Result<OpenFile> {
-        // A pipe opened for reading without waiting, or a device, is looked at and closed again, never read.
-        let (fd, atime_preserved) = self.resolve(path.as_ref(), OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let mode = rustix::fs::fstat(&fd)?.st_mode;
-        if rustix::fs::FileType::from_raw_mode(mode) != rustix::fs::FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(OpenFile { file: File::from(fd), atime_preserved })
+        // Looked at before it is opened: opening some devices, a watchdog or a tape, already acts on them.
+        let (place, _) = self.resolve(path.as_ref(), OFlags::PATH)?;
+        Ok(reopened(&place)?.0)
     }
 
     /// Reads the whole file at `path`, at most `cap` bytes.
@@ -88,15 +91,7 @@ impl Root {
     ///
     /// As [`Self::open_file`]; `FileTooLarge` past `cap`, never a silent cut.
     pub fn text(&self, path: impl AsRef<[u8]>, cap: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open_file(path)?.file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > cap {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("longer than {cap} bytes, not read"),
-            ));
-        }
-        Ok(bytes)
+        self.open_file(path)?.text(cap)
     }
 
     /// Hands every line of the file at `path` to `each`, without its line feed and without ever holding the whole file.
@@ -120,7 +115,7 @@ impl Root {
     ///
     /// Whatever the operating system answers.
     pub fn again(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, mounted_at: self.mounted_at.clone() })
+        Ok(Self { fd: self.fd.try_clone()?, mounted_at: self.mounted_at.clone(), process: self.process })
     }
 
     /// Opens the folder at an absolute path of the examined host; links are followed inside the root.
@@ -189,6 +184,12 @@ impl Root {
     }
 }
 
+/// The process of a path `/proc/<pid>/root`.
+fn process_of(folder: &Path) -> Option<u32> {
+    let text = folder.to_str()?.trim_end_matches('/');
+    text.strip_prefix("/proc/")?.strip_suffix("/root")?.parse().ok()
+}
+
 fn explained(error: Errno) -> io::Error {
     match error {
         Errno::NOSYS => io::Error::new(
@@ -202,6 +203,24 @@ fn explained(error: Errno) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_not_even_opened() {
+        use rustix::fs::inotify;
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        std::os::unix::fs::symlink("/pipe", folder.path().join("link")).unwrap();
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, &pipe, inotify::WatchFlags::OPEN).unwrap();
+        let root = Root::mounted(folder.path()).unwrap();
+        assert_eq!(root.open_file("/link").err().unwrap().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            rustix::io::read(&watch, &mut [0; 256]),
+            Err(Errno::AGAIN),
+            "opening some devices acts on them"
+        );
+    }
 
     #[test]
     fn links_and_dots_stay_inside_a_mounted_root() {

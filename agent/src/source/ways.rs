@@ -5,6 +5,8 @@ use std::io;
 
 use super::{Mounts, Obstacle, Root};
 
+/// `PATH_MAX` of `linux/limits.h`.
+const LONGEST: usize = 4096;
 /// Most links that are followed on one way, as the kernel has it.
 const LINKS_CAP: usize = 40;
 
@@ -15,6 +17,9 @@ impl Mounts {
     ///
     /// `Unsupported` where something lies in the way.
     pub fn way_to(&self, root: &Root, folder: &[u8]) -> io::Result<Vec<u8>> {
+        if folder.len() > LONGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path longer than the kernel takes"));
+        }
         let parts =
             |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
         let mut waiting = parts(folder);
