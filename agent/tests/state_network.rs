@@ -511,6 +511,8 @@ const LEGACY: &[&str] = &[
      -m comment --comment planted -j mine",
     "iptables-legacy -A mine -p udp -m multiport --dports 53,100:200 -j REJECT",
     "iptables-legacy -A mine -m conntrack --ctstate ESTABLISHED,RELATED -c 7 700",
+    "iptables-legacy -A mine -p tcp ! --dport 22 -j DROP",
+    "iptables-legacy -A mine -f -m conntrack ! --ctstate UNTRACKED,SNAT",
     "iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.80:80",
     "iptables-legacy -t nat -A OUTPUT -o lo -p tcp -j REDIRECT --to-ports 4711",
     "ip6tables-legacy -N other",
@@ -550,7 +552,10 @@ fn planted_rules_of_legacy_tables_are_told_with_their_chains() {
     assert_eq!((rule["match"].as_str(), rule["comment"].as_str()), (Some("tcp,comment"), Some("planted")));
     assert_eq!((&rule["inverted"], rule["protocol"].as_u64()), (&serde_json::json!(["dst_ip"]), Some(6)));
     let own = rules("ip", "filter", "mine");
-    let [_, first, second] = &own[..] else { panic!("{own:#?}") };
+    let [_, first, second, unless, fragment] = &own[..] else { panic!("{own:#?}") };
+    assert_eq!((&unless["dst_port"], &unless["inverted"]), (&"22".into(), &serde_json::json!(["dst_port"])));
+    assert_eq!((&unless["fragment"], &fragment["fragment"]), (&false.into(), &true.into()));
+    assert_eq!(fragment["matches"][0]["detail"], "! SNAT,UNTRACKED (0x140)");
     assert_eq!((first["target"].as_str(), first["target_detail"].as_str()), (Some("REJECT"), Some("with 3")));
     assert_eq!(first["matches"][0]["detail"], "dports 53,100:200");
     assert_eq!((second["target"].as_str(), second["packets"].as_u64()), (None, Some(7)));

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::trees;
+use super::{listed, trees};
 use crate::source::{KernelTree, kernel_prefix};
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::{fields, number, optional, text};
@@ -80,7 +80,7 @@ fn capture_formats(capture: &mut TableCapture<'_>) -> io::Result<()> {
 
 fn capture_mount(capture: &mut TableCapture<'_>, folder: &KernelTree) -> io::Result<()> {
     let all_enabled = folder.prefix(b"status", 64).ok().map(|status| status.bytes.starts_with(b"enabled"));
-    for file in folder.files()? {
+    for file in listed(capture, folder, folder.files()) {
         if matches!(file.name(), b"register" | b"status") {
             continue;
         }
