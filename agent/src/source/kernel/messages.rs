@@ -67,3 +67,16 @@ impl Iterator for KernelMessages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_that_ends_at_the_bound_says_so_once() {
+        let device = rustix::fs::open("/dev/null", READING, Mode::empty()).unwrap();
+        let mut messages = KernelMessages { device, left: 1 };
+        assert!(messages.next().unwrap().is_err_and(|reason| reason.kind() == io::ErrorKind::QuotaExceeded));
+        assert!(messages.next().is_none());
+    }
+}

@@ -8,9 +8,11 @@ use rustix::io::Errno;
 
 use super::{KernelNames, Prefix, READING, checked_file, open_beneath, read_prefix};
 
-/// Magic numbers of `linux/magic.h`: proc, sysfs, cgroup, cgroup2, bpf, binfmt_misc, efivarfs.
-const KERNEL_MADE: &[u32] =
-    &[0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0xcafe_4a11, 0x4249_4e4d, 0xde5e_81e4];
+/// Magic numbers of `linux/magic.h`: proc, cgroup, cgroup2, bpf, binfmt_misc, efivarfs.
+const KERNEL_MADE: &[u32] = &[0x9fa0, 0x0027_e0eb, 0x6367_7270, 0xcafe_4a11, 0x4249_4e4d, 0xde5e_81e4];
+
+/// That of sysfs, over whose folders others belong.
+const SYSFS: &[u32] = &[0x6265_6572];
 
 /// One folder of a file system that the kernel makes up, held open.
 #[derive(Debug)]
@@ -44,15 +46,28 @@ impl KernelEntry {
 }
 
 impl KernelTree {
-    /// Opens the root of a mount, or a folder below one.
+    /// Opens the root of a mount.
     ///
     /// # Errors
     ///
     /// `InvalidInput` where it is not on a file system that the kernel makes up; whatever the operating system answers.
     pub fn open(path: &[u8]) -> io::Result<Self> {
+        Self::of(path, KERNEL_MADE)
+    }
+
+    /// Opens a folder of `/sys` that no other file system belongs over.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where one is; whatever the operating system answers.
+    pub fn open_sys(path: &[u8]) -> io::Result<Self> {
+        Self::of(path, SYSFS)
+    }
+
+    fn of(path: &[u8], kinds: &[u32]) -> io::Result<Self> {
         let folder = rustix::fs::open(path, READING | OFlags::DIRECTORY, Mode::empty())?;
         let found = rustix::fs::fstatfs(&folder)?.f_type;
-        if !KERNEL_MADE.iter().any(|magic| found & 0xffff_ffff == FsWord::from(*magic)) {
+        if !kinds.iter().any(|magic| found & 0xffff_ffff == FsWord::from(*magic)) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "another file system is mounted over it",
@@ -118,7 +133,13 @@ impl KernelTree {
         let listing = rustix::fs::openat(&self.folder, c".", READING | OFlags::DIRECTORY, Mode::empty())?;
         let mut entries = Vec::new();
         for (name, number) in KernelNames::of(listing)?.zip(0..) {
-            let name = name?;
+            let name = match name {
+                Ok(name) => name,
+                Err(reason) => {
+                    entries.push(Err(reason));
+                    break;
+                }
+            };
             if number == ENTRIES {
                 let reason = format!("more than {ENTRIES} entries, the others are not looked at");
                 entries.push(Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason)));

@@ -62,7 +62,7 @@ struct ModuleRow {
 /// Captures the table: what `/proc/modules` lists, then what only `/sys/module` shows.
 pub(super) fn capture_modules(capture: &mut TableCapture<'_>) -> io::Result<()> {
     keep_small(capture, "/proc/sys/kernel/tainted");
-    let folder = noted(capture, "/sys/module", KernelTree::open(b"/sys/module"));
+    let folder = noted(capture, "/sys/module", KernelTree::open_sys(b"/sys/module"));
     let mut listed = BTreeSet::new();
     match capture.keep_raw("/proc/modules") {
         // A kernel without modules has no such file, and neither has one that hides it.

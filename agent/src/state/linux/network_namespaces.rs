@@ -204,7 +204,9 @@ impl NamespaceSearch {
             remember(&mut found.pids, pid);
         }
         let Ok(threads) = process.names("task") else { return };
-        for (tid, seen) in threads.flatten().filter_map(|name| number::<u32>(&name)).zip(0..) {
+        for (tid, seen) in
+            threads.take(THREAD_CAP + 1).flatten().filter_map(|name| number::<u32>(&name)).zip(0..)
+        {
             if seen == THREAD_CAP {
                 self.many_threads.insert(pid);
                 break;

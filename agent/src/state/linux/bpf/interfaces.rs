@@ -48,11 +48,12 @@ pub(super) fn programs_at_interfaces(capture: &mut TableCapture<'_>) -> io::Resu
             return Ok(found);
         }
     };
-    let mut unreadable = 0;
+    let (mut unreadable, mut unasked) = (0, 0u64);
     let listed = netlink.dump(RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, &mut |link| {
         match interface(link) {
             None => unreadable += 1,
-            Some(_) if interfaces.len() == INTERFACES => return Err(too_many(INTERFACES, "interfaces")),
+            // The dump goes on to its end: the kernel takes no other question before.
+            Some(_) if interfaces.len() == INTERFACES => unasked += 1,
             Some((index, name)) => {
                 add_express_programs(&mut found, link, &name);
                 interfaces.push((index, name));
@@ -61,27 +62,42 @@ pub(super) fn programs_at_interfaces(capture: &mut TableCapture<'_>) -> io::Resu
         Ok(())
     });
     note_end(capture, "rtnetlink RTM_GETLINK (programs)", listed, unreadable);
+    note_left_out(capture, "rtnetlink: programs at interfaces", unasked, "interfaces are not asked");
+    let mut tells = true;
     for (index, name) in interfaces {
         capture.go_on()?;
         add_filters(capture, &mut netlink, &mut found, index, &name);
-        for place in interface_places().map(|place| (place, attach_type(place))) {
-            match bpf_attached(BpfTarget::Interface(index), place.0) {
-                Ok((programs, flags)) => found.extend(programs.into_iter().map(|program_id| AtInterface {
-                    interface: name.clone(),
-                    place: place.1.clone(),
-                    program_id,
-                    flags,
-                })),
-                Err(reason) if has_none(&reason, &place.1) => {}
-                Err(reason) => {
-                    let subject =
-                        format!("bpf(2) {} programs of {}", place.1, String::from_utf8_lossy(&name));
-                    capture.gap(subject, &reason);
-                }
+        tells = tells && add_attached(capture, &mut found, index, &name);
+    }
+    Ok(found)
+}
+
+/// Adds the programs that bpf(2) tells of; false where the kernel refuses to tell of any.
+fn add_attached(
+    capture: &mut TableCapture<'_>,
+    found: &mut Vec<AtInterface>,
+    index: u32,
+    name: &[u8],
+) -> bool {
+    for (number, place) in interface_places().map(|place| (place, attach_type(place))) {
+        match bpf_attached(BpfTarget::Interface(index), number) {
+            Ok((programs, flags)) => found.extend(programs.into_iter().map(|program_id| AtInterface {
+                interface: name.to_vec(),
+                place: place.clone(),
+                program_id,
+                flags,
+            })),
+            Err(reason) if has_none(&reason, &place) => {}
+            Err(reason) if reason.kind() == io::ErrorKind::PermissionDenied => {
+                capture.gap("bpf(2) programs at interfaces", &reason);
+                return false;
+            }
+            Err(reason) => {
+                capture.gap(format!("bpf(2) {place} programs of {}", String::from_utf8_lossy(name)), &reason);
             }
         }
     }
-    Ok(found)
+    true
 }
 
 /// Whether `reason` says that there is nothing to tell: kernels before Linux 6.6 know no such place, netkit places are
@@ -94,9 +110,10 @@ fn has_none(reason: &io::Error, place: &str) -> bool {
     }
 }
 
-fn too_many(most: usize, what: &str) -> io::Error {
-    let reason = format!("more than {most} {what}, the others are not looked at");
-    io::Error::new(io::ErrorKind::QuotaExceeded, reason)
+fn note_left_out(capture: &mut TableCapture<'_>, subject: &str, count: u64, what: &str) {
+    if count > 0 {
+        capture.gap(subject, &io::Error::new(io::ErrorKind::QuotaExceeded, format!("{count} {what}")));
+    }
 }
 
 fn interface(link: &[u8]) -> Option<(u32, Vec<u8>)> {
@@ -133,10 +150,12 @@ fn add_filters(
         let mut request = [0; TCMSG];
         request[4..8].copy_from_slice(&index.to_ne_bytes());
         request[12..16].copy_from_slice(&parent.to_ne_bytes());
+        let mut left_out = 0;
         let listed = netlink.dump(RTM_GETTFILTER, &request, RTM_NEWTFILTER, &mut |filter| {
             if let Some(program_id) = filter_program(filter) {
                 if found.len() >= FOUND {
-                    return Err(too_many(FOUND, "programs"));
+                    left_out += 1;
+                    return Ok(());
                 }
                 let place = (*place).to_owned();
                 found.push(AtInterface { interface: name.to_vec(), place, program_id, flags: 0 });
@@ -147,8 +166,9 @@ fn add_filters(
         let none = |reason: &io::Error| {
             matches!(reason.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL))
         };
+        let subject = format!("rtnetlink RTM_GETTFILTER {}", String::from_utf8_lossy(name));
+        note_left_out(capture, &subject, left_out, "programs are not shown");
         if !listed.as_ref().is_err_and(none) {
-            let subject = format!("rtnetlink RTM_GETTFILTER {}", String::from_utf8_lossy(name));
             note_end(capture, &subject, listed, 0);
         }
     }

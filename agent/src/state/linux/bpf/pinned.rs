@@ -5,7 +5,8 @@ use std::io;
 use serde::Serialize;
 
 use crate::source::KernelEntry;
-use crate::state::linux::kernel::{Walk, each_folder, listed, trees};
+use crate::state::linux::kernel::{Walk, each_folder, listed};
+use crate::state::linux::mounts::mounted;
 use crate::state::linux::text::text;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -47,7 +48,7 @@ const NAMES: usize = 100_000;
 
 fn capture_pinned(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut names = 0;
-    let roots = trees(capture, "bpf");
+    let roots = mounted(capture, "bpf");
     each_folder(capture, roots, &FOLDERS, &mut |capture, folder| {
         for entry in listed(capture, folder, folder.files()) {
             if names == NAMES {

@@ -63,16 +63,9 @@ const FOLDERS: Walk =
 const VALUE: usize = 64 << 10;
 
 fn capture_controls(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let root = match KernelTree::open(b"/proc/sys") {
-        Ok(root) => root,
-        Err(reason) => {
-            capture.gap("/proc/sys", &reason);
-            return Ok(());
-        }
-    };
     let settings = configured(capture);
     let mut watchdog = Watchdog::default();
-    each_folder(capture, vec![root], &FOLDERS, &mut |capture, folder| {
+    each_folder(capture, vec![b"/proc/sys".to_vec()], &FOLDERS, &mut |capture, folder| {
         for file in listed(capture, folder, folder.files()) {
             capture_control(capture, &mut watchdog, &settings, folder, &file)?;
         }

@@ -107,7 +107,9 @@ impl Views {
     }
 
     fn look_at_sys(&mut self, capture: &mut TableCapture<'_>) {
-        let Some(folder) = noted(capture, "/sys/module", KernelTree::open(b"/sys/module")) else { return };
+        let Some(folder) = noted(capture, "/sys/module", KernelTree::open_sys(b"/sys/module")) else {
+            return;
+        };
         let mut modules = BTreeSet::new();
         for entry in listed(capture, &folder, folder.folders()) {
             let path = String::from_utf8_lossy(&entry.path);

@@ -19,21 +19,6 @@ use super::mounts::mounted;
 use super::process_folders::has_ended;
 use super::text::one_line;
 
-/// Opens the roots of the mounts of one of the kernel's own file systems; what does not open, or does not answer because
-/// another file system on the way to it waits for its server, becomes a gap.
-pub(super) fn trees(capture: &mut TableCapture<'_>, kind: &str) -> Vec<KernelTree> {
-    let mut watchdog = Watchdog::default();
-    let mut opened = Vec::new();
-    for mount in mounted(capture, kind) {
-        let path = mount.clone();
-        match watchdog.within(move |_| KernelTree::open(&path)) {
-            Ok(tree) => opened.push(tree),
-            Err(reason) => capture.gap(String::from_utf8_lossy(&mount), &reason),
-        }
-    }
-    opened
-}
-
 /// What `tree` holds of one kind, folders or files; what could not be listed becomes gaps.
 pub(super) fn listed(
     capture: &mut TableCapture<'_>,
@@ -60,19 +45,29 @@ pub(super) struct Walk {
 /// What is done with one folder.
 pub(super) type EachFolder<'a> = &'a mut dyn FnMut(&mut TableCapture<'_>, &Arc<KernelTree>) -> io::Result<()>;
 
-/// Hands `roots` and every folder below them to `each`, one at a time; what does not open, lies too deep, or is too much,
-/// is a gap. Only the folders on the way to the one at hand are open.
+/// Hands the folders at `roots`, of the kernel's own file systems, and every folder below them to `each`, one at a time;
+/// what does not open, does not answer because another file system on the way to it waits for its server, lies too deep,
+/// or is too much, is a gap. Only the folders on the way to the one at hand are open.
 pub(super) fn each_folder(
     capture: &mut TableCapture<'_>,
-    roots: Vec<KernelTree>,
+    roots: Vec<Vec<u8>>,
     walk: &Walk,
     each: EachFolder<'_>,
 ) -> io::Result<()> {
     let mut seen = 0;
+    let mut watchdog = Watchdog::default();
     for root in roots {
+        let path = root.clone();
+        let opened = watchdog.within(move |_| KernelTree::open(&path));
         // Each folder on the way, with those in it that wait.
         let mut way: Vec<(Arc<KernelTree>, Vec<KernelEntry>)> = Vec::new();
-        let mut next = Some(root);
+        let mut next = match opened {
+            Ok(root) => Some(root),
+            Err(reason) => {
+                capture.gap(String::from_utf8_lossy(&root), &reason);
+                None
+            }
+        };
         loop {
             if let Some(folder) = next.take().map(Arc::new) {
                 capture.go_on()?;
@@ -119,7 +114,7 @@ pub(super) fn each_control_group(
 ) -> io::Result<()> {
     let mut roots = Vec::new();
     for kind in kinds {
-        roots.extend(trees(capture, kind));
+        roots.extend(mounted(capture, kind));
     }
     each_folder(capture, roots, &GROUPS, each)
 }
