@@ -181,3 +181,28 @@ pub(super) fn value(capture: &mut TableCapture<'_>, path: &str) -> Option<Vec<u8
     let read = noted(capture, path, kernel_prefix(path, 64 << 10))?;
     Some(one_line(&read.bytes).to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Weak;
+
+    #[test]
+    fn walk_keeps_only_the_folders_on_its_way_open_and_opens_none_that_it_leaves_out() {
+        const SETTINGS: Walk =
+            Walk { what: "folders", depth: 16, most: 100_000, unopened: &[b"/proc/sys/kernel"] };
+        let root = crate::source::Root::live().unwrap();
+        let mut out = Vec::new();
+        let mut capture = TableCapture::new(&mut out, &root, &|| false);
+        let mut opened: Vec<Weak<KernelTree>> = Vec::new();
+        let mut most = 0;
+        each_folder(&mut capture, vec![b"/proc/sys".to_vec()], &SETTINGS, &mut |_, folder| {
+            assert!(!folder.path().starts_with(b"/proc/sys/kernel"));
+            opened.push(Arc::downgrade(folder));
+            most = most.max(opened.iter().filter(|folder| folder.strong_count() > 0).count());
+            Ok(())
+        })
+        .unwrap();
+        assert!(opened.len() > 20 && most <= 8, "{} {most}", opened.len());
+    }
+}
