@@ -345,6 +345,8 @@ fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_tol
         "ip addr add 192.0.2.1/24 dev hf0",
         "ip route add 198.51.100.0/24 via 192.0.2.254",
         "ip route add default via 192.0.2.253 table 4711",
+        "ip nexthop add id 7 via 192.0.2.252 dev hf0",
+        "ip route add 203.0.113.0/24 nhid 7",
         "ip rule add from 192.0.2.0/25 iif hf1 fwmark 0x1/0xff table 4711 priority 1234",
         "ip -6 rule add to 2001:db8::/32 ipproto tcp dport 22-23 blackhole priority 1235",
         "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev hf0",
@@ -361,6 +363,7 @@ fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_tol
     let via = |gateway: &str| routes.iter().find(|row| row["gateway"] == gateway).expect("the route is told");
     assert_eq!(via("192.0.2.254")["destination"], "198.51.100.0");
     assert_eq!(via("192.0.2.253")["table"], 4711);
+    assert_eq!(via("192.0.2.252")["nexthop_id"], 7);
     let neighbours = namespace.rows("arp_cache");
     let row = neighbours.iter().find(|row| row["address"] == "192.0.2.9").expect("the neighbour is told");
     assert_eq!((row["mac"].as_str(), row["interface"].as_str()), (Some("02:00:00:00:00:09"), Some("hf0")));

@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::kernel::{self, noted};
+use super::kernel::{self, noted, sys_name};
 use super::process_folders::keep_small;
 use super::text::{fields, number, one_line, optional, text};
 use crate::source::KernelTree;
@@ -74,9 +74,7 @@ pub(super) fn capture_modules(capture: &mut TableCapture<'_>) -> io::Result<()> 
                         .gap(text(line).0, &io::Error::new(io::ErrorKind::InvalidData, "not a module line"));
                     continue;
                 };
-                // A slash in a name is `!` in `/sys`.
-                let name: Vec<u8> =
-                    name.iter().map(|byte| if *byte == b'/' { b'!' } else { *byte }).collect();
+                let name = sys_name(name);
                 add_attributes(&mut row, folder.as_ref(), &name);
                 listed.insert(name);
                 capture.row(&row)?;

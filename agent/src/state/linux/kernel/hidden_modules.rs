@@ -6,7 +6,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{listed, noted};
+use super::{listed, noted, sys_name};
 use crate::source::{KernelTree, kernel_lines};
 use crate::state::linux::text::{fields, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -95,10 +95,10 @@ impl Views {
             if modules.len() == MODULES {
                 return Err(too_many());
             }
-            modules.insert(key(name));
+            modules.insert(sys_name(name));
             let users = columns.nth(2).unwrap_or_default().split(|byte| *byte == b',');
             // In brackets stand marks such as [permanent], no names.
-            self.named.extend(users.filter(|user| !matches!(*user, [] | b"-" | [b'[', ..])).map(key));
+            self.named.extend(users.filter(|user| !matches!(*user, [] | b"-" | [b'[', ..])).map(sys_name));
             Ok(())
         });
         if noted(capture, "/proc/modules", read).is_some() {
@@ -123,9 +123,9 @@ impl Views {
             }
             if let Some(holders) = noted(capture, &format!("{path}/holders"), module.folder(b"holders")) {
                 let holders = listed(capture, &holders, holders.files());
-                self.named.extend(holders.iter().map(|holder| key(holder.name())));
+                self.named.extend(holders.iter().map(|holder| sys_name(holder.name())));
             }
-            modules.insert(key(entry.name()));
+            modules.insert(sys_name(entry.name()));
         }
         self.sys = Some(modules);
     }
@@ -166,11 +166,6 @@ impl Views {
     }
 }
 
-/// A name as `/sys` has it, where a slash is `!`.
-fn key(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|byte| if *byte == b'/' { b'!' } else { *byte }).collect()
-}
-
 fn too_many() -> io::Error {
     let reason = format!("more than {MODULES} modules, the view is not compared");
     io::Error::new(io::ErrorKind::QuotaExceeded, reason)
@@ -184,7 +179,7 @@ fn add_symbol(symbols: &mut BTreeMap<Vec<u8>, u64>, line: &[u8]) -> io::Result<(
     if NO_MODULES.contains(&name) {
         return Ok(());
     }
-    let name = key(name);
+    let name = sys_name(name);
     if let Some(count) = symbols.get_mut(&name) {
         *count += 1;
     } else if symbols.len() < MODULES {
@@ -227,7 +222,7 @@ mod tests {
         add_symbol(&mut symbols, b"0 t f [a/\xff]").unwrap();
         let sys = Some(BTreeSet::from([b"a!\xff".to_vec()]));
         let views = Views {
-            proc: Some(BTreeSet::from([key(b"a/\xff")])),
+            proc: Some(BTreeSet::from([sys_name(b"a/\xff")])),
             sys,
             symbols: Some(symbols),
             ..Views::default()

@@ -159,6 +159,11 @@ pub(super) fn names(capture: &mut TableCapture<'_>, folder: &str) -> Vec<String>
     names
 }
 
+/// A name as `/sys` has it, where a slash is `!`.
+pub(super) fn sys_name(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|byte| if *byte == b'/' { b'!' } else { *byte }).collect()
+}
+
 /// What an attribute of a device says, without the line feed at its end; nothing where it has none or it cannot be read,
 /// as many attributes of many drivers cannot.
 pub(super) fn attribute(path: &str) -> Option<Vec<u8>> {
