@@ -207,6 +207,25 @@ bpf(6, struct.pack('=QI', ctypes.addressof(path), program))
 print(next(line.split()[1] for line in open('/proc/self/fdinfo/%d' % program) if line.startswith('prog_id')))
 "#;
 
+#[test]
+fn folder_that_is_too_deep_hides_no_pin_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let _pins = Mounted::new("bpf", "none", folder.path());
+    let deep = (0..40).fold(folder.path().join("m"), |path, _| path.join("deep"));
+    fs::create_dir_all(&deep).unwrap();
+    let pins = ["a", "z", "m/deep/deep"].map(|beside| folder.path().join(beside).join("pin"));
+    for pin in &pins {
+        fs::create_dir_all(pin.parent().unwrap()).unwrap();
+        output("python3", &["-c", PINNED, pin.to_str().unwrap(), "6"]);
+    }
+    let (rows, captured) = capture("bpf_pinned_objects");
+    for pin in &pins {
+        assert!(rows.iter().any(|row| row["path"] == pin.to_str().unwrap()), "{}", pin.display());
+    }
+    let named = |gap: &&holdfast_agent::state::Gap| gap.subject.starts_with(folder.path().to_str().unwrap());
+    assert_eq!(captured.gaps.iter().filter(named).count(), 1);
+}
+
 /// A pair of interfaces that ends with the test.
 struct Interface(String);
 
@@ -398,7 +417,8 @@ fn no_module_of_this_host_is_hidden_and_texts_are_kept() {
 #[test]
 fn loop_device_is_found_with_its_backing_file_even_when_that_is_deleted() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("back ing");
+    // A blank at its end is part of a name.
+    let file = folder.path().join("back ing ");
     fs::File::create(&file).unwrap().set_len(1 << 20).unwrap();
     let device =
         output("losetup", &["--find", "--show", "--read-only", "--offset", "4096", file.to_str().unwrap()]);
@@ -532,16 +552,21 @@ fn firmware_and_buses_are_those_of_sys() {
     }
     assert_eq!(rows("platform_info").len(), 1);
     // What this host has none of is no gap.
-    for (table, source) in [
-        ("usb_devices", "/sys/bus/usb/devices"),
-        ("dmi_values", "/sys/class/dmi/id"),
-        ("efi_variables", "/sys/firmware/efi"),
-    ] {
+    for (table, source) in [("usb_devices", "/sys/bus/usb/devices"), ("efi_variables", "/sys/firmware/efi")] {
         let (rows, captured) = capture(table);
         if !Path::new(source).exists() {
             assert_eq!((rows.len(), captured.gap_count), (0, 0), "{table}");
         }
     }
+    // The folder by the name that other tools know it by, which is a link.
+    let (rows, captured) = capture("dmi_values");
+    let named = fs::read_dir("/sys/class/dmi/id").into_iter().flatten().flatten();
+    let values = named.filter(|entry| {
+        !matches!(entry.file_name().to_str(), Some("uevent" | "modalias")) && fs::read(entry.path()).is_ok()
+    });
+    assert_eq!(rows.len(), values.count());
+    assert!(!Path::new("/sys/class/dmi").exists() || !rows.is_empty());
+    assert_eq!(captured.gap_count, 0);
     // A file system that is not mounted is not looked at, and that is said.
     let mounted = count("/sys/kernel/security") > 0;
     for table in ["ima_measurements", "tpm_event_log", "kernel_info"] {

@@ -345,6 +345,8 @@ fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_tol
         "ip addr add 192.0.2.1/24 dev hf0",
         "ip route add 198.51.100.0/24 via 192.0.2.254",
         "ip route add default via 192.0.2.253 table 4711",
+        "ip nexthop add id 7 via 192.0.2.252 dev hf0",
+        "ip route add 203.0.113.0/24 nhid 7",
         "ip rule add from 192.0.2.0/25 iif hf1 fwmark 0x1/0xff table 4711 priority 1234",
         "ip -6 rule add to 2001:db8::/32 ipproto tcp dport 22-23 blackhole priority 1235",
         "ip neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev hf0",
@@ -361,6 +363,7 @@ fn interfaces_addresses_routes_rules_and_neighbours_of_another_namespace_are_tol
     let via = |gateway: &str| routes.iter().find(|row| row["gateway"] == gateway).expect("the route is told");
     assert_eq!(via("192.0.2.254")["destination"], "198.51.100.0");
     assert_eq!(via("192.0.2.253")["table"], 4711);
+    assert_eq!(via("192.0.2.252")["nexthop_id"], 7);
     let neighbours = namespace.rows("arp_cache");
     let row = neighbours.iter().find(|row| row["address"] == "192.0.2.9").expect("the neighbour is told");
     assert_eq!((row["mac"].as_str(), row["interface"].as_str()), (Some("02:00:00:00:00:09"), Some("hf0")));
@@ -511,6 +514,8 @@ const LEGACY: &[&str] = &[
      -m comment --comment planted -j mine",
     "iptables-legacy -A mine -p udp -m multiport --dports 53,100:200 -j REJECT",
     "iptables-legacy -A mine -m conntrack --ctstate ESTABLISHED,RELATED -c 7 700",
+    "iptables-legacy -A mine -p tcp ! --dport 22 -j DROP",
+    "iptables-legacy -A mine -f -m conntrack ! --ctstate UNTRACKED,SNAT",
     "iptables-legacy -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 192.0.2.80:80",
     "iptables-legacy -t nat -A OUTPUT -o lo -p tcp -j REDIRECT --to-ports 4711",
     "ip6tables-legacy -N other",
@@ -550,7 +555,10 @@ fn planted_rules_of_legacy_tables_are_told_with_their_chains() {
     assert_eq!((rule["match"].as_str(), rule["comment"].as_str()), (Some("tcp,comment"), Some("planted")));
     assert_eq!((&rule["inverted"], rule["protocol"].as_u64()), (&serde_json::json!(["dst_ip"]), Some(6)));
     let own = rules("ip", "filter", "mine");
-    let [_, first, second] = &own[..] else { panic!("{own:#?}") };
+    let [_, first, second, unless, fragment] = &own[..] else { panic!("{own:#?}") };
+    assert_eq!((&unless["dst_port"], &unless["inverted"]), (&"22".into(), &serde_json::json!(["dst_port"])));
+    assert_eq!((&unless["fragment"], &fragment["fragment"]), (&false.into(), &true.into()));
+    assert_eq!(fragment["matches"][0]["detail"], "! SNAT,UNTRACKED (0x140)");
     assert_eq!((first["target"].as_str(), first["target_detail"].as_str()), (Some("REJECT"), Some("with 3")));
     assert_eq!(first["matches"][0]["detail"], "dports 53,100:200");
     assert_eq!((second["target"].as_str(), second["packets"].as_u64()), (None, Some(7)));

@@ -34,16 +34,21 @@ pub fn kernel_messages() -> io::Result<KernelMessages> {
     if !is_kmsg {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the kernel's message device"));
     }
-    Ok(KernelMessages { device, left: RECORDS })
+    // One more, to say that there may be more.
+    Ok(KernelMessages { device, left: RECORDS + 1 })
 }
 
 impl Iterator for KernelMessages {
     type Item = io::Result<Vec<u8>>;
 
     /// The next record; `BrokenPipe` where messages were overwritten before they were read, and reading goes on behind
-    /// them.
+    /// them; `QuotaExceeded`, and nothing after it, where the most records were read.
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            let reason = format!("not read past {RECORDS} records");
+            return Some(Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason)));
+        }
         let mut record = vec![0; RECORD];
         loop {
             match rustix::io::read(&self.device, record.as_mut_slice()) {
@@ -60,5 +65,18 @@ impl Iterator for KernelMessages {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_that_ends_at_the_bound_says_so_once() {
+        let device = rustix::fs::open("/dev/null", READING, Mode::empty()).unwrap();
+        let mut messages = KernelMessages { device, left: 1 };
+        assert!(messages.next().unwrap().is_err_and(|reason| reason.kind() == io::ErrorKind::QuotaExceeded));
+        assert!(messages.next().is_none());
     }
 }

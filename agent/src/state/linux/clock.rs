@@ -72,7 +72,8 @@ fn nanoseconds(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-fn boot_id() -> io::Result<String> {
+/// Random identifier of this boot.
+pub(super) fn boot_id() -> io::Result<String> {
     Ok(text(kernel_text("/proc/sys/kernel/random/boot_id")?.trim_ascii()).0)
 }
 

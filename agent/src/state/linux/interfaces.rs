@@ -1,7 +1,7 @@
 //! Owns the tables of network interfaces and their addresses, and the names that other tables need; refuses to change a
 //! flag.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -91,8 +91,8 @@ struct InterfaceRow {
     /// Derived: Link-layer address of the hardware, which differs from `mac` where that was changed; null
     /// where the driver tells none.
     permanent_mac: Option<String>,
-    /// Derived: Identifier of the XDP program attached to it; null where none.
-    xdp_program: Option<u32>,
+    /// Derived: Numbers of the XDP programs attached to it, separated by commas; null where none.
+    xdp_programs: Option<String>,
     /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
     net_namespace: String,
 }
@@ -126,12 +126,12 @@ struct AddressRow {
     net_namespace: String,
 }
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
@@ -140,7 +140,7 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_PROMISCUITY: u16 = 30;
-const IFLA_XDP: u16 = 43;
+pub(super) const IFLA_XDP: u16 = 43;
 /// `IFLA_XDP_PROG_ID` and the three that name where it runs.
 const IFLA_XDP_PROGRAMS: std::ops::RangeInclusive<u16> = 4..=7;
 const IFLA_PERM_ADDRESS: u16 = 54;
@@ -232,15 +232,24 @@ pub(super) fn note_dump(
     end: io::Result<DumpEnd>,
     unreadable: u64,
 ) {
-    let subject = format!("netlink {asked} of network namespace {}", namespace.inode);
+    note_end(capture, &format!("netlink {asked} of network namespace {}", namespace.inode), end, unreadable);
+}
+
+/// Notes how the dump `subject` ended where it did not end well.
+pub(super) fn note_end(
+    capture: &mut TableCapture<'_>,
+    subject: &str,
+    end: io::Result<DumpEnd>,
+    unreadable: u64,
+) {
     match end {
         Ok(end) => {
             if end.interrupted {
-                capture.gap(&subject, &io::Error::other("the list changed while it was dumped"));
+                capture.gap(subject, &io::Error::other("the list changed while it was dumped"));
             }
             if unreadable + end.malformed > 0 {
                 let reason = format!("{} messages unreadable", unreadable + end.malformed);
-                capture.gap(&subject, &io::Error::new(io::ErrorKind::InvalidData, reason));
+                capture.gap(subject, &io::Error::new(io::ErrorKind::InvalidData, reason));
             }
         }
         Err(reason) => capture.gap(subject, &reason),
@@ -287,15 +296,18 @@ fn interface_row(body: &[u8], net_namespace: String) -> Option<InterfaceRow> {
         alias_raw,
         master_index: number(IFLA_MASTER),
         permanent_mac: attribute(rest, IFLA_PERM_ADDRESS).and_then(link_address),
-        xdp_program: attribute(rest, IFLA_XDP).and_then(xdp_program),
+        xdp_programs: attribute(rest, IFLA_XDP).and_then(xdp_programs),
         net_namespace,
     })
 }
 
-fn xdp_program(nested: &[u8]) -> Option<u32> {
-    attributes(nested)
-        .filter(|(kind, _)| IFLA_XDP_PROGRAMS.contains(kind))
-        .find_map(|(_, value)| read_u32(value, 0).filter(|program| *program != 0))
+/// One that runs in one place stands twice; there may be one in each.
+fn xdp_programs(nested: &[u8]) -> Option<String> {
+    let programs = attributes(nested).filter(|(kind, _)| IFLA_XDP_PROGRAMS.contains(kind));
+    let programs: BTreeSet<u32> =
+        programs.filter_map(|(_, value)| read_u32(value, 0)).filter(|program| *program != 0).collect();
+    let numbers: Vec<_> = programs.iter().map(u32::to_string).collect();
+    (!numbers.is_empty()).then(|| numbers.join(","))
 }
 
 /// The names of RFC 2863 `ifOperStatus`, as `/sys/class/net/*/operstate` spells them.
@@ -355,7 +367,7 @@ mod tests {
                 assert!(
                     address_row(&body, &InterfaceNames::default(), String::new()).is_none() || length >= 8
                 );
-                xdp_program(&body);
+                xdp_programs(&body);
             }
         }
     }
@@ -367,6 +379,16 @@ mod tests {
         assert_eq!(mask(2, 255), "255.255.255.255");
         assert_eq!(mask(10, 64), "ffff:ffff:ffff:ffff::");
         assert_eq!(mask(10, 0), "::");
+    }
+
+    #[test]
+    fn every_program_of_an_interface_is_told_once() {
+        let program = |kind: u16, number: u32| {
+            [&8u16.to_ne_bytes()[..], &kind.to_ne_bytes(), &number.to_ne_bytes()].concat()
+        };
+        let nested = [program(5, 9), program(6, 3), program(7, 9)].concat();
+        assert_eq!(xdp_programs(&nested).as_deref(), Some("3,9"));
+        assert_eq!(xdp_programs(&program(4, 0)), None);
     }
 
     #[test]

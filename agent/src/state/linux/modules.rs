@@ -5,9 +5,10 @@ use std::io;
 
 use serde::Serialize;
 
-use super::process_folders::{has_ended, keep_small};
-use super::text::{fields, number, optional, text};
-use crate::source::{kernel_dir, kernel_prefix};
+use super::kernel::{self, noted, sys_name};
+use super::process_folders::keep_small;
+use super::text::{fields, number, one_line, optional, text};
+use crate::source::KernelTree;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -61,45 +62,40 @@ struct ModuleRow {
 /// Captures the table: what `/proc/modules` lists, then what only `/sys/module` shows.
 pub(super) fn capture_modules(capture: &mut TableCapture<'_>) -> io::Result<()> {
     keep_small(capture, "/proc/sys/kernel/tainted");
+    let folder = noted(capture, "/sys/module", KernelTree::open_sys(b"/sys/module"));
     let mut listed = BTreeSet::new();
-    match kernel_prefix("/proc/modules", 1) {
+    match capture.keep_raw("/proc/modules") {
         // A kernel without modules has no such file, and neither has one that hides it.
         Err(reason) => capture.gap("/proc/modules", &reason),
-        Ok(_) => {
-            let list = keep_small(capture, "/proc/modules").unwrap_or_default();
+        Ok(list) => {
             for line in list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                let Some(mut row) = parse_module(line) else {
+                let (Some(mut row), Some(name)) = (parse_module(line), fields(line).next()) else {
                     capture
                         .gap(text(line).0, &io::Error::new(io::ErrorKind::InvalidData, "not a module line"));
                     continue;
                 };
-                add_attributes(&mut row);
-                listed.insert(row.name.clone());
+                let name = sys_name(name);
+                add_attributes(&mut row, folder.as_ref(), &name);
+                listed.insert(name);
                 capture.row(&row)?;
             }
         }
     }
-    capture_unlisted(capture, &listed)
+    folder.map_or(Ok(()), |folder| capture_unlisted(capture, &folder, &listed))
 }
 
-fn capture_unlisted(capture: &mut TableCapture<'_>, listed: &BTreeSet<String>) -> io::Result<()> {
-    let names = match kernel_dir("/sys/module") {
-        Ok(names) => names,
-        Err(reason) => {
-            if !has_ended(&reason) {
-                capture.gap("/sys/module", &reason);
-            }
-            return Ok(());
-        }
-    };
-    for name in names {
-        let name = name?;
-        let mut row = ModuleRow::default();
-        (row.name, row.name_raw) = text(&name);
-        if listed.contains(&row.name) {
+fn capture_unlisted(
+    capture: &mut TableCapture<'_>,
+    folder: &KernelTree,
+    listed: &BTreeSet<Vec<u8>>,
+) -> io::Result<()> {
+    for entry in kernel::listed(capture, folder, folder.folders()) {
+        if listed.contains(entry.name()) {
             continue;
         }
-        add_attributes(&mut row);
+        let mut row = ModuleRow::default();
+        (row.name, row.name_raw) = text(entry.name());
+        add_attributes(&mut row, Some(folder), entry.name());
         // Only modules that were loaded have a state; what is built in has parameters at most.
         if row.status.is_some() {
             capture.row(&row)?;
@@ -135,13 +131,11 @@ fn parse_module(line: &[u8]) -> Option<ModuleRow> {
 }
 
 /// Adds what `/sys/module/<name>` tells.
-fn add_attributes(row: &mut ModuleRow) {
-    if row.name_raw.is_some() || row.name.contains('/') || row.name.starts_with('.') {
-        return;
-    }
+fn add_attributes(row: &mut ModuleRow, folder: Option<&KernelTree>, name: &[u8]) {
+    let module = folder.filter(|_| !name.starts_with(b".")).and_then(|folder| folder.folder(name).ok());
     let attribute = |file: &str| {
-        let value = kernel_prefix(&format!("/sys/module/{}/{file}", row.name), 4096).ok()?;
-        Some(value.bytes.trim_ascii_end().to_vec())
+        let value = module.as_ref()?.prefix(file.as_bytes(), 4096).ok()?;
+        Some(one_line(&value.bytes).to_vec())
     };
     let state = attribute("initstate").map(|state| text(&state).0);
     let (version, version_raw) = optional(attribute("version").as_deref());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::process_folders::{each_process, keep_small, noted};
 use super::text::{bracketed, number, text};
-use crate::source::{KERNEL_TEXT_CAP, KernelFolder, kernel_lines, kernel_link};
+use crate::source::{KERNEL_TEXT_CAP, KernelFolder, kernel_lines, kernel_link, unescaped};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -169,14 +169,20 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Where file systems of `kind` are mounted in the agent's namespace; such mounts are few.
+/// Mounts of one kind that are looked at most.
+const MOUNTED: usize = 1_000;
+
+/// Where file systems of `kind` are mounted in the agent's namespace.
 pub(super) fn mounted(capture: &mut TableCapture<'_>, kind: &str) -> Vec<Vec<u8>> {
     let mut found = BTreeSet::new();
     let listed = kernel_lines(MOUNTINFO, &mut |line| {
         let mut columns = line.split(|byte| *byte == b' ');
         let point = columns.nth(4).unwrap_or_default();
-        if columns.skip_while(|column| *column != b"-").nth(1) == Some(kind.as_bytes()) && found.len() < 1000
-        {
+        if columns.skip_while(|column| *column != b"-").nth(1) == Some(kind.as_bytes()) {
+            if found.len() == MOUNTED {
+                let reason = format!("more than {MOUNTED} mounts of {kind}, the others are not looked at");
+                return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+            }
             found.insert(unescaped(point));
         }
         Ok(())
@@ -222,23 +228,6 @@ fn parse_mount(line: &[u8]) -> Option<MountRow> {
         pid: 0,
         over_mounted: false,
     })
-}
-
-/// Undoes the kernel's escapes: a backslash and three octal digits.
-pub(super) fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, behind)) = rest.split_first() {
-        let escape = match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
-                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
-            }
-            _ => None,
-        };
-        bytes.push(escape.unwrap_or(*first));
-        rest = if escape.is_some() { &rest[4..] } else { behind };
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -291,6 +280,5 @@ mod tests {
                 let _ = parse_mount(&garbage);
             }
         }
-        assert_eq!(unescaped(b"\\\\777\\40"), b"\\\\777\\40");
     }
 }

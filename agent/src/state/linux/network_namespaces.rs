@@ -10,19 +10,20 @@ use rustix::io::Errno;
 use rustix::net::Protocol;
 use serde::Serialize;
 
-use super::mounts::unescaped;
 use super::netlink::Netlink;
 use super::process_folders::{each_process, has_ended, keep_small};
 use super::text::{bracketed, number, optional};
 use crate::source::{
-    KernelFolder, NamespacePlace, kernel_lines, kernel_link, open_kernel_file, within_network_namespace,
+    KernelFolder, NamespacePlace, kernel_lines, kernel_link, open_kernel_file, unescaped,
+    within_network_namespace,
 };
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(super) const TABLE: Table = Table {
     name: "network_namespaces",
-    about: "Every network namespace, also those that no process lives in, and what keeps each.",
+    about: "Every network namespace that a process, a thread, a mount or a descriptor keeps, and what does; one that only a \
+            socket keeps is not found.",
     sources: &[
         "/proc/<pid>/ns/net",
         "/proc/<pid>/task/<tid>/ns/net",
@@ -65,7 +66,8 @@ struct NamespaceRow {
 /// Namespaces that are remembered.
 const NAMESPACE_CAP: usize = 65_536;
 
-/// Processes, and mounts, of one namespace that are remembered as ways into it.
+/// Processes, threads, descriptors and mounts of one namespace that are remembered as ways into it, of each the first:
+/// some may be gone, or closed, when it is entered.
 const WAYS: usize = 4;
 
 /// Threads of one process that are looked at.
@@ -85,9 +87,9 @@ pub(super) struct NetworkNamespace {
     own: bool,
     processes: u64,
     pids: Vec<u32>,
-    thread: Option<(u32, u32)>,
+    threads: Vec<(u32, u32)>,
     mounts: Vec<(Option<u32>, Vec<u8>)>,
-    descriptor: Option<(u32, u32)>,
+    descriptors: Vec<(u32, u32)>,
     /// Whether it may be a namespace of another kind, which the way into it shows.
     uncertain: bool,
 }
@@ -136,10 +138,10 @@ impl NetworkNamespace {
     fn places(&self) -> Vec<NamespacePlace> {
         let mut places: Vec<_> =
             self.pids.iter().map(|pid| NamespacePlace::Link(format!("/proc/{pid}/ns/net"))).collect();
-        if let Some((pid, tid)) = self.thread {
+        for (pid, tid) in &self.threads {
             places.push(NamespacePlace::Link(format!("/proc/{pid}/task/{tid}/ns/net")));
         }
-        if let Some((pid, fd)) = self.descriptor {
+        for (pid, fd) in &self.descriptors {
             places.push(NamespacePlace::Link(format!("/proc/{pid}/fd/{fd}")));
         }
         for (pid, point) in &self.mounts {
@@ -159,9 +161,9 @@ impl NetworkNamespace {
             mount_point,
             mount_point_raw,
             mount_pid: self.mounts.first().and_then(|(pid, _)| *pid),
-            descriptor_pid: self.descriptor.map(|(pid, _)| pid),
-            descriptor_fd: self.descriptor.map(|(_, fd)| fd),
-            thread_pid: self.thread.map(|(pid, _)| pid),
+            descriptor_pid: self.descriptors.first().map(|(pid, _)| *pid),
+            descriptor_fd: self.descriptors.first().map(|(_, fd)| *fd),
+            thread_pid: self.threads.first().map(|(pid, _)| *pid),
             entered: self.within(|| Ok(())).is_ok(),
         }
     }
@@ -173,6 +175,8 @@ pub(super) struct NamespaceSearch {
     found: BTreeMap<u64, NetworkNamespace>,
     mount_namespaces: BTreeSet<Vec<u8>>,
     device: Option<(u32, u32)>,
+    /// Processes with more threads than are looked at.
+    many_threads: BTreeSet<u32>,
 }
 
 impl NamespaceSearch {
@@ -197,12 +201,16 @@ impl NamespaceSearch {
         if let Some(found) = namespace.and_then(|inode| self.namespace(inode)) {
             found.processes += 1;
             found.uncertain = false;
-            if found.pids.len() < WAYS {
-                found.pids.push(pid);
-            }
+            remember(&mut found.pids, pid);
         }
         let Ok(threads) = process.names("task") else { return };
-        for tid in threads.take(THREAD_CAP).flatten().filter_map(|name| number::<u32>(&name)) {
+        for (tid, seen) in
+            threads.take(THREAD_CAP + 1).flatten().filter_map(|name| number::<u32>(&name)).zip(0..)
+        {
+            if seen == THREAD_CAP {
+                self.many_threads.insert(pid);
+                break;
+            }
             let lives_in = process
                 .link(&format!("task/{tid}/ns/net"))
                 .ok()
@@ -210,7 +218,7 @@ impl NamespaceSearch {
             if lives_in != namespace
                 && let Some(found) = lives_in.and_then(|inode| self.namespace(inode))
             {
-                found.thread.get_or_insert((pid, tid));
+                remember(&mut found.threads, (pid, tid));
                 found.uncertain = false;
             }
         }
@@ -237,7 +245,7 @@ impl NamespaceSearch {
         if let Some(inode) = inode {
             let known = self.found.contains_key(&inode);
             if let Some(found) = self.namespace(inode) {
-                found.descriptor.get_or_insert((pid, fd));
+                remember(&mut found.descriptors, (pid, fd));
                 found.uncertain = !named && (found.uncertain || !known);
             }
         }
@@ -248,6 +256,10 @@ impl NamespaceSearch {
         if self.found.len() >= NAMESPACE_CAP {
             let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more than can be remembered");
             capture.gap(format!("network namespaces past {NAMESPACE_CAP}"), &reason);
+        }
+        for pid in &self.many_threads {
+            let reason = format!("more than {THREAD_CAP} threads, the others are not looked at");
+            capture.gap(format!("/proc/{pid}/task"), &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
         }
         let of_another_kind = |found: &NetworkNamespace| {
             found.uncertain
@@ -267,9 +279,7 @@ impl NamespaceSearch {
             if let Some((inode, point)) = namespace_mount(line)
                 && let Some(found) = self.namespace(inode)
             {
-                if found.mounts.len() < WAYS {
-                    found.mounts.push((pid, point));
-                }
+                remember(&mut found.mounts, (pid, point));
                 found.uncertain = false;
             }
             Ok(())
@@ -285,6 +295,13 @@ impl NamespaceSearch {
                 .entry(inode)
                 .or_insert_with(|| NetworkNamespace { inode, ..NetworkNamespace::default() }),
         )
+    }
+}
+
+/// Adds one of the ways into a namespace.
+fn remember<T>(ways: &mut Vec<T>, way: T) {
+    if ways.len() < WAYS {
+        ways.push(way);
     }
 }
 

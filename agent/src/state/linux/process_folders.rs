@@ -98,15 +98,16 @@ const SMALL: usize = 4 << 20;
 
 /// Keeps the text at `path` beside the table where it is small; a text that is not there is no gap.
 pub(super) fn keep_small(capture: &mut TableCapture<'_>, path: &str) -> Option<Vec<u8>> {
-    let kept = match crate::source::kernel_prefix(path, SMALL) {
+    match crate::source::kernel_prefix(path, SMALL) {
         Ok(prefix) if prefix.cut => {
-            Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {SMALL} bytes, not kept")))
+            let reason = format!("longer than {SMALL} bytes, not kept");
+            capture.gap(path, &io::Error::new(io::ErrorKind::FileTooLarge, reason));
+            None
         }
-        Ok(_) => capture.keep_raw(path),
-        Err(reason) => Err(reason),
-    };
-    match kept {
-        Ok(bytes) => Some(bytes),
+        Ok(prefix) => {
+            capture.keep_bytes(path, prefix.bytes.clone());
+            Some(prefix.bytes)
+        }
         Err(reason) => {
             if !has_ended(&reason) {
                 capture.gap(path, &reason);

@@ -9,7 +9,7 @@ use super::interfaces::{InterfaceNames, note_dump};
 use super::netlink::{attribute, ip_address, read_u16, read_u32};
 use super::network_namespaces::each_rtnetlink;
 use super::socket_text::{AF_INET, AF_INET6};
-use super::text::optional;
+use super::text::{optional, to_hexadecimal};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -26,7 +26,8 @@ pub(super) const TABLE: Table = Table {
 /// One next hop of one route of any routing table of the kernel.
 #[derive(Serialize)]
 struct RouteRow {
-    /// osquery: Destination network, without its length; `0.0.0.0` or `::` for a default route.
+    /// osquery: Destination network, without its length; `0.0.0.0` or `::` for a default route. Of a family that is not
+    /// of IP (28 mpls), its bytes in hexadecimal.
     destination: String,
     /// osquery: Length of the destination network's prefix in bits.
     netmask: u8,
@@ -49,7 +50,7 @@ struct RouteRow {
     r#type: String,
     /// osquery: Hop limit set for the route; null where none is set.
     hopcount: Option<u32>,
-    /// Derived: Address family (2 inet, 10 inet6).
+    /// Derived: Address family (2 inet, 10 inet6, 128 and 129 multicast of each, 28 mpls).
     family: u16,
     /// Derived: Routing table (254 main, 255 local).
     table: u32,
@@ -61,6 +62,8 @@ struct RouteRow {
     source_network: Option<String>,
     /// Derived: Index of that interface.
     interface_index: Option<u32>,
+    /// Derived: Number of the next hop object that the route uses; null where it uses none.
+    nexthop_id: Option<u32>,
     /// Derived: Inode number of the network namespace it belongs to, as in `process_open_sockets`.
     net_namespace: String,
 }
@@ -77,6 +80,7 @@ const RTA_METRICS: u16 = 8;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
+const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
 const RTAX_HOPLIMIT: u16 = 10;
 
@@ -145,7 +149,7 @@ impl<'a> Route<'a> {
             .and_then(ip_address);
         let (interface, interface_raw) = optional(hop.interface_index.and_then(|index| names.name(index)));
         RouteRow {
-            destination: address(RTA_DST).unwrap_or_else(|| anywhere(family)).to_string(),
+            destination: destination(family, attribute(self.attributes, RTA_DST)),
             netmask: destination_length,
             gateway: gateway.map(|gateway| gateway.to_string()),
             source: address(RTA_PREFSRC).map(|source| source.to_string()),
@@ -162,6 +166,7 @@ impl<'a> Route<'a> {
             scope,
             source_network: address(RTA_SRC).map(|source| format!("{source}/{source_length}")),
             interface_index: hop.interface_index,
+            nexthop_id: number(RTA_NH_ID),
             net_namespace,
         }
     }
@@ -182,12 +187,17 @@ fn multipath(mut rest: &[u8]) -> Vec<NextHop<'_>> {
     hops
 }
 
-fn anywhere(family: u8) -> IpAddr {
-    match u16::from(family) {
-        AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
-        AF_INET => Ipv4Addr::UNSPECIFIED.into(),
-        _ => Ipv4Addr::UNSPECIFIED.into(),
-    }
+/// `RTNL_FAMILY_IPMR` and `RTNL_FAMILY_IP6MR`: multicast routes of each version.
+const MULTICAST: u16 = 128;
+const MULTICAST6: u16 = 129;
+
+fn destination(family: u8, bytes: Option<&[u8]>) -> String {
+    let anywhere: IpAddr = match u16::from(family) {
+        AF_INET | MULTICAST => Ipv4Addr::UNSPECIFIED.into(),
+        AF_INET6 | MULTICAST6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return to_hexadecimal(bytes.unwrap_or_default()),
+    };
+    bytes.and_then(ip_address).unwrap_or(anywhere).to_string()
 }
 
 fn kind_name(kind: u8) -> String {
@@ -222,16 +232,28 @@ mod tests {
                 let body = vec![fill; length];
                 assert_eq!(Route::parse(&body).is_some(), length >= 12);
                 if let Some(route) = Route::parse(&body) {
-                    assert!(
-                        route
-                            .hops()
-                            .iter()
-                            .all(|hop| !route.row(hop, &names, String::new()).destination.is_empty())
-                    );
+                    for hop in route.hops() {
+                        route.row(&hop, &names, String::new());
+                    }
                 }
                 multipath(&body);
             }
         }
+    }
+
+    #[test]
+    fn destination_is_an_address_only_where_its_family_has_addresses() {
+        assert_eq!(destination(129, None), "::");
+        assert_eq!(destination(128, Some(&[224, 0, 0, 1])), "224.0.0.1");
+        assert_eq!(destination(28, Some(&[0, 6, 65, 0])), "00064100");
+    }
+
+    #[test]
+    fn route_through_a_next_hop_object_names_it() {
+        let body = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0, 8, 0, 30, 0, 7, 0, 0, 0];
+        let route = Route::parse(&body).unwrap();
+        let row = route.row(&route.hops()[0], &InterfaceNames::default(), String::new());
+        assert_eq!(row.nexthop_id, u32::from_ne_bytes([7, 0, 0, 0]).into());
     }
 
     #[test]

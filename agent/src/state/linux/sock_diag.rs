@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::module_presence::are_present;
+use super::module_presence::Presence;
 use super::netlink::{DumpEnd, Netlink, attribute, attributes, ip_address, read_u16, read_u32};
 use super::socket_names::{inet_state, socket_type};
 use super::socket_text::{AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, AF_VSOCK, Listing, MPTCP, RAW};
@@ -29,11 +29,18 @@ const UNIX_DIAG_UID: u16 = 7;
 const UNIX_SHOW: u32 = 0x01 | 0x04 | 0x10 | 0x40;
 
 /// Whether the kernel can answer for the sockets of `listing` without loading a module.
-pub(super) fn answers(listing: &Listing) -> bool {
-    !listing.answered_by.is_empty()
-        && are_present(listing.answered_by)
-        // Older kernels would take the question for multipath TCP as one for raw sockets.
-        && (listing.protocol != MPTCP || kernel_dir("/proc/sys/net/mptcp").is_ok())
+///
+/// # Errors
+///
+/// As [`Presence::has_all`].
+pub(super) fn answers(listing: &Listing, presence: &Presence) -> io::Result<bool> {
+    // Older kernels would take the question for multipath TCP as one for raw sockets.
+    if listing.answered_by.is_empty()
+        || (listing.protocol == MPTCP && kernel_dir("/proc/sys/net/mptcp").is_err())
+    {
+        return Ok(false);
+    }
+    presence.has_all(listing.answered_by)
 }
 
 /// Asks the kernel through a `sock_diag` socket for the sockets of `listing` and hands each to `each`; `None` stands for

@@ -68,6 +68,21 @@ pub(super) fn hexadecimal(field: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(field).ok()?, 16).ok()
 }
 
+/// What a kernel file of one line says, without the line feed at its end and with everything else.
+pub(super) fn one_line(content: &[u8]) -> &[u8] {
+    content.strip_suffix(b"\n").unwrap_or(content)
+}
+
+/// Renders a field that blanks fill up, without them; they stand in the raw twin.
+pub(super) fn filled_up(field: &[u8]) -> Twin {
+    text_showing(field.trim_ascii_end(), field, r"\x00")
+}
+
+/// Bytes as hexadecimal digits, two for each.
+pub(super) fn to_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The fields of a line, which any run of white space parts.
 pub(super) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
@@ -100,6 +115,17 @@ mod tests {
         let (shown, raw) = text(b"a\\\xffb");
         assert_eq!(shown, r"a\\\xffb");
         assert_eq!(STANDARD.decode(raw.unwrap()).unwrap(), b"a\\\xffb");
+    }
+
+    #[test]
+    fn only_a_line_feed_is_left_out_without_a_raw_twin() {
+        assert_eq!(text(one_line(b" /disk \n\n")), (" /disk \n".to_owned(), None));
+        assert_eq!(filled_up(b"QEMU  "), ("QEMU".to_owned(), Some(STANDARD.encode(b"QEMU  "))));
+    }
+
+    #[test]
+    fn hexadecimal_has_two_digits_for_each_byte() {
+        assert_eq!(to_hexadecimal(&[0, 255, 160]), "00ffa0");
     }
 
     #[test]

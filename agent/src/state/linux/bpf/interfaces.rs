@@ -6,6 +6,7 @@ use std::io;
 use super::names::{attach_type, interface_places};
 use crate::source::{BpfTarget, bpf_attached};
 use crate::state::TableCapture;
+use crate::state::linux::interfaces::{IFLA_IFNAME, IFLA_XDP, RTM_GETLINK, RTM_NEWLINK, note_end};
 use crate::state::linux::netlink::{Netlink, attribute, attributes, read_u32, until_nul};
 
 /// One program at one interface.
@@ -20,12 +21,11 @@ pub(super) struct AtInterface {
 /// Interfaces that are asked at most.
 const INTERFACES: usize = 10_000;
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_GETLINK: u16 = 18;
+/// Filters that are remembered at most.
+const FOUND: usize = 100_000;
+
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_GETTFILTER: u16 = 46;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_XDP: u16 = 43;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
@@ -48,35 +48,72 @@ pub(super) fn programs_at_interfaces(capture: &mut TableCapture<'_>) -> io::Resu
             return Ok(found);
         }
     };
+    let (mut unreadable, mut unasked) = (0, 0u64);
     let listed = netlink.dump(RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, &mut |link| {
-        if let Some((index, name)) = interface(link).filter(|_| interfaces.len() < INTERFACES) {
-            add_express_programs(&mut found, link, &name);
-            interfaces.push((index, name));
+        match interface(link) {
+            None => unreadable += 1,
+            // The dump goes on to its end: the kernel takes no other question before.
+            Some(_) if interfaces.len() == INTERFACES => unasked += 1,
+            Some((index, name)) => {
+                add_express_programs(&mut found, link, &name);
+                interfaces.push((index, name));
+            }
         }
         Ok(())
     });
-    if let Err(reason) = listed {
-        capture.gap("rtnetlink RTM_GETLINK (programs)", &reason);
-    }
-    if interfaces.len() >= INTERFACES {
-        let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more interfaces than are asked");
-        capture.gap("rtnetlink: programs at interfaces", &reason);
-    }
+    note_end(capture, "rtnetlink RTM_GETLINK (programs)", listed, unreadable);
+    note_left_out(capture, "rtnetlink: programs at interfaces", unasked, "interfaces are not asked");
+    let mut tells = true;
     for (index, name) in interfaces {
         capture.go_on()?;
         add_filters(capture, &mut netlink, &mut found, index, &name);
-        for place in interface_places() {
-            // Kernels before Linux 6.6 know no such place, and netkit places are only at netkit interfaces.
-            let Ok((programs, flags)) = bpf_attached(BpfTarget::Interface(index), place) else { continue };
-            found.extend(programs.into_iter().map(|program_id| AtInterface {
-                interface: name.clone(),
-                place: attach_type(place),
-                program_id,
-                flags,
-            }));
-        }
+        tells = tells && add_attached(capture, &mut found, index, &name);
     }
     Ok(found)
+}
+
+/// Adds the programs that bpf(2) tells of; false where the kernel refuses to tell of any.
+fn add_attached(
+    capture: &mut TableCapture<'_>,
+    found: &mut Vec<AtInterface>,
+    index: u32,
+    name: &[u8],
+) -> bool {
+    for (number, place) in interface_places().map(|place| (place, attach_type(place))) {
+        match bpf_attached(BpfTarget::Interface(index), number) {
+            Ok((programs, flags)) => found.extend(programs.into_iter().map(|program_id| AtInterface {
+                interface: name.to_vec(),
+                place: place.clone(),
+                program_id,
+                flags,
+            })),
+            Err(reason) if has_none(&reason, &place) => {}
+            Err(reason) if reason.kind() == io::ErrorKind::PermissionDenied => {
+                capture.gap("bpf(2) programs at interfaces", &reason);
+                return false;
+            }
+            Err(reason) => {
+                capture.gap(format!("bpf(2) {place} programs of {}", String::from_utf8_lossy(name)), &reason);
+            }
+        }
+    }
+    true
+}
+
+/// Whether `reason` says that there is nothing to tell: kernels before Linux 6.6 know no such place, netkit places are
+/// only at netkit interfaces and answer only for the first one of a pair, and an interface may be gone.
+fn has_none(reason: &io::Error, place: &str) -> bool {
+    match reason.raw_os_error() {
+        Some(libc::EINVAL | libc::ENODEV | libc::ENOENT | libc::EOPNOTSUPP) => true,
+        Some(libc::ENXIO | libc::EACCES) => place.starts_with("netkit_"),
+        _ => false,
+    }
+}
+
+fn note_left_out(capture: &mut TableCapture<'_>, subject: &str, count: u64, what: &str) {
+    if count > 0 {
+        capture.gap(subject, &io::Error::new(io::ErrorKind::QuotaExceeded, format!("{count} {what}")));
+    }
 }
 
 fn interface(link: &[u8]) -> Option<(u32, Vec<u8>)> {
@@ -113,18 +150,26 @@ fn add_filters(
         let mut request = [0; TCMSG];
         request[4..8].copy_from_slice(&index.to_ne_bytes());
         request[12..16].copy_from_slice(&parent.to_ne_bytes());
+        let mut left_out = 0;
         let listed = netlink.dump(RTM_GETTFILTER, &request, RTM_NEWTFILTER, &mut |filter| {
-            if let Some(program_id) = filter_program(filter).filter(|_| found.len() < INTERFACES * 10) {
+            if let Some(program_id) = filter_program(filter) {
+                if found.len() >= FOUND {
+                    left_out += 1;
+                    return Ok(());
+                }
                 let place = (*place).to_owned();
                 found.push(AtInterface { interface: name.to_vec(), place, program_id, flags: 0 });
             }
             Ok(())
         });
         // An interface that is gone meanwhile, and a kernel without traffic control, have no filters.
-        if let Err(reason) = listed
-            && !matches!(reason.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL))
-        {
-            capture.gap(format!("rtnetlink RTM_GETTFILTER {}", String::from_utf8_lossy(name)), &reason);
+        let none = |reason: &io::Error| {
+            matches!(reason.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL))
+        };
+        let subject = format!("rtnetlink RTM_GETTFILTER {}", String::from_utf8_lossy(name));
+        note_left_out(capture, &subject, left_out, "programs are not shown");
+        if !listed.as_ref().is_err_and(none) {
+            note_end(capture, &subject, listed, 0);
         }
     }
 }
@@ -157,6 +202,14 @@ mod tests {
         assert_eq!(filter_program(&filter(b"u32\0")), None);
         let whole = filter(b"bpf\0");
         assert!((0..whole.len()).all(|end| filter_program(&whole[..end]).is_none()));
+    }
+
+    #[test]
+    fn refusal_is_told_and_a_place_that_is_not_there_is_not() {
+        let refused = io::Error::from_raw_os_error(libc::EPERM);
+        assert!(!has_none(&refused, "tcx_ingress"));
+        let no_netkit = io::Error::from_raw_os_error(libc::ENXIO);
+        assert!(has_none(&no_netkit, "netkit_peer") && !has_none(&no_netkit, "tcx_ingress"));
     }
 
     #[test]

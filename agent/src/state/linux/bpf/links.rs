@@ -75,6 +75,10 @@ struct LinkRow {
 /// The longest name that is asked for.
 const NAME: usize = 4096;
 
+/// The most that is asked for of the addresses of kernel functions, in bytes: asked for fewer than there are, the kernel
+/// answers with an error.
+const ASKED: usize = 8 << 20;
+
 /// The most addresses of kernel functions that are shown.
 const ADDRESSES: usize = 64;
 
@@ -161,7 +165,7 @@ fn add_target(capture: &mut TableCapture<'_>, link: &BpfObject, row: &mut LinkRo
         "uprobe_multi" => (BpfPointed::UserProbePath, NAME),
         "kprobe_multi" => {
             let count = row.count.unwrap_or_default() as usize;
-            (BpfPointed::KernelProbeAddresses, count.min(ADDRESSES) * 8)
+            (BpfPointed::KernelProbeAddresses, count.saturating_mul(8).min(ASKED))
         }
         _ => return,
     };
@@ -172,13 +176,12 @@ fn add_target(capture: &mut TableCapture<'_>, link: &BpfObject, row: &mut LinkRo
         Ok(described) => {
             (row.target, row.target_raw) = optional(Some(until_nul(&described.pointed)));
         }
-        // The first addresses were written although there are more.
         Err(reason) => capture.gap(format!("bpf(2) Link {}: what it is attached to", row.id), &reason),
     }
 }
 
 fn addresses(bytes: &[u8]) -> String {
-    let shown = bytes.chunks_exact(8).filter_map(|address| read_u64(address, 0));
+    let shown = bytes.chunks_exact(8).take(ADDRESSES).filter_map(|address| read_u64(address, 0));
     shown.map(|address| format!("0x{address:x}")).collect::<Vec<_>>().join(",")
 }
 
@@ -205,6 +208,7 @@ mod tests {
             info[..4].copy_from_slice(&u32::to_ne_bytes(kind));
             assert!(parse_link(&info).is_some());
         }
+        assert_eq!(addresses(&[0; 8 * 100]).split(',').count(), ADDRESSES);
         assert_eq!(addresses(&[1, 0, 0, 0, 0, 0, 0, 0, 9]), "0x1");
     }
 }

@@ -94,13 +94,18 @@ fn holders(capture: &mut TableCapture<'_>, kind: BpfKind) -> io::Result<Holders>
     let mut found = Holders::new();
     let mut held = 0;
     each_process(capture, &mut |capture, pid, process| {
-        each_descriptor(capture, process, &mut |_, fd, open_on| {
+        each_descriptor(capture, process, &mut |capture, fd, open_on| {
             // An iterator and a perf event have other names and are shown as links and programs.
             let named = open_on.strip_prefix(b"anon_inode:").unwrap_or_default();
             if named.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(named)
                 != target.as_bytes()
-                || held >= HELD
             {
+                return Ok(());
+            }
+            if held == HELD {
+                let reason = format!("more than {HELD} holders, the others are not looked at");
+                let reason = io::Error::new(io::ErrorKind::QuotaExceeded, reason);
+                capture.gap(format!("bpf(2) {kind:?} holders"), &reason);
                 return Ok(());
             }
             // Closed since it was listed: then the process holds it no more.

@@ -4,8 +4,9 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::source::KernelTree;
-use crate::state::linux::kernel::{folders_of, trees};
+use crate::source::KernelEntry;
+use crate::state::linux::kernel::{Walk, each_folder, listed};
+use crate::state::linux::mounts::mounted;
 use crate::state::linux::text::text;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -39,43 +40,38 @@ struct PinnedRow {
     inode: u64,
 }
 
+/// The folders of names, and how deep they are followed.
+const FOLDERS: Walk = Walk { what: "folders", depth: 32, most: 100_000, unopened: &[] };
+
 /// Names that are listed at most.
 const NAMES: usize = 100_000;
 
-/// How deep folders are followed.
-const DEPTH: usize = 32;
-
 fn capture_pinned(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut names = 0;
-    for root in trees(capture, "bpf") {
-        walk(capture, root, &mut names)?;
-    }
-    Ok(())
+    let roots = mounted(capture, "bpf");
+    each_folder(capture, roots, &FOLDERS, &mut |capture, folder| {
+        for entry in listed(capture, folder, folder.files()) {
+            if names == NAMES {
+                let reason = format!("more than {NAMES} names, the others are not shown");
+                capture.gap("bpf mounts", &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                return Ok(());
+            }
+            names += 1;
+            capture.row(&pinned_row(&entry))?;
+        }
+        Ok(())
+    })
 }
 
-fn walk(capture: &mut TableCapture<'_>, root: KernelTree, names: &mut usize) -> io::Result<()> {
-    let mut waiting = vec![(root, 0)];
-    while let Some((folder, depth)) = waiting.pop() {
-        capture.go_on()?;
-        for entry in folder.files()? {
-            *names += 1;
-            let (path, path_raw) = text(&entry.path);
-            capture.row(&PinnedRow {
-                path,
-                path_raw,
-                uid: entry.uid,
-                gid: entry.gid,
-                mode: format!("{:04o}", entry.mode & 0o7777),
-                mtime: entry.mtime,
-                inode: entry.inode,
-            })?;
-        }
-        if *names > NAMES || depth > DEPTH {
-            let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more names than are followed");
-            capture.gap(String::from_utf8_lossy(folder.path()), &reason);
-            return Ok(());
-        }
-        waiting.extend(folders_of(capture, &folder).into_iter().map(|folder| (folder, depth + 1)));
+fn pinned_row(entry: &KernelEntry) -> PinnedRow {
+    let (path, path_raw) = text(&entry.path);
+    PinnedRow {
+        path,
+        path_raw,
+        uid: entry.uid,
+        gid: entry.gid,
+        mode: format!("{:04o}", entry.mode & 0o7777),
+        mtime: entry.mtime,
+        inode: entry.inode,
     }
-    Ok(())
 }

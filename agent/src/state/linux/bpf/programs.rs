@@ -9,7 +9,7 @@ use super::{each_object, holders, joined};
 use crate::source::{BPF_INFO, BpfDescription, BpfKind, BpfObject, BpfPointed};
 use crate::state::linux::clock::boot_time;
 use crate::state::linux::netlink::{read_u32, read_u64, until_nul};
-use crate::state::linux::text::text;
+use crate::state::linux::text::{text, to_hexadecimal};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -114,7 +114,7 @@ fn parse_program(info: &[u8; BPF_INFO]) -> Option<ProgramRow> {
         id: read_u32(info, 4)?,
         name,
         name_raw,
-        tag: info.get(8..16)?.iter().map(|byte| format!("{byte:02x}")).collect(),
+        tag: to_hexadecimal(info.get(8..16)?),
         uid: read_u32(info, 48)?,
         load_time: None,
         load_time_ns: read_u64(info, 40)?,

@@ -5,11 +5,11 @@ use std::io;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::names;
 use crate::source::kernel_prefix;
+use crate::state::linux::kernel::names;
 use crate::state::linux::netlink::read_u32;
 use crate::state::linux::process_folders::has_ended;
-use crate::state::linux::text::text;
+use crate::state::linux::text::{filled_up, to_hexadecimal};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -80,13 +80,13 @@ fn capture_acpi(capture: &mut TableCapture<'_>) -> io::Result<()> {
 
 /// The header: signature, length, revision, checksum, maker, maker's name (ACPI 6.5, 5.2.6).
 fn acpi_row(name: String, table: &[u8]) -> AcpiRow {
-    let words = |from: usize, to: usize| table.get(from..to).map(|field| text(field.trim_ascii_end()));
+    let words = |from: usize, to: usize| table.get(from..to).map(filled_up);
     let (oem, oem_raw) = words(10, 16).map_or((None, None), |(oem, raw)| (Some(oem), raw));
     let (oem_table, oem_table_raw) = words(16, 24).map_or((None, None), |(oem, raw)| (Some(oem), raw));
     AcpiRow {
         name,
         size: table.len() as u64,
-        sha256: Sha256::digest(table).iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: to_hexadecimal(&Sha256::digest(table)),
         stated_size: read_u32(table, 4),
         oem,
         oem_raw,
@@ -103,6 +103,7 @@ mod tests {
     fn header_names_its_maker_and_a_short_table_none() {
         let row = acpi_row("DSDT".to_owned(), b"DSDT\x24\0\0\0\x02\0MAKER NAME1234\0\0\0\0");
         assert_eq!((row.stated_size, row.oem.as_deref()), (Some(36), Some("MAKER")));
+        assert!(row.oem_raw.is_some() && row.oem_table_raw.is_none());
         assert_eq!(row.oem_table.as_deref(), Some("NAME1234"));
         let row = acpi_row("X".to_owned(), b"X");
         assert_eq!((row.stated_size, row.oem, row.size), (None, None, 1));

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::source::{KernelTree, Watchdog};
+use crate::state::linux::kernel::listed;
 use crate::state::linux::netlink::read_u32;
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::text;
@@ -63,7 +64,7 @@ fn capture_variables(capture: &mut TableCapture<'_>) -> io::Result<()> {
         }
     };
     let mut watchdog = Watchdog::default();
-    for file in folder.files()? {
+    for file in listed(capture, &folder, folder.files()) {
         capture.go_on()?;
         let (open, leaf) = (Arc::clone(&folder), file.name().to_vec());
         let read = watchdog.within(move |_| open.prefix(&leaf, VALUE + 4));

@@ -46,16 +46,25 @@ struct MeasurementRow {
 
 fn capture_measurements(capture: &mut TableCapture<'_>) -> io::Result<()> {
     note_unmounted(capture, "/sys/kernel/security");
-    keep_small(capture, LOG);
+    let kept = keep_small(capture, LOG);
     let mut unreadable = 0;
     let mut written = Ok(());
-    let end = kernel_lines(LOG, &mut |line| {
+    let mut each = |line: &[u8]| {
         match parse_measurement(line) {
             Some(row) => written = capture.row(&row),
             None => unreadable += 1,
         }
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
-    });
+    };
+    let end = match kept {
+        Some(log) => log
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .try_for_each(&mut each)
+            .map(|()| 0),
+        // Too long to be kept.
+        None => kernel_lines(LOG, &mut each),
+    };
     written?;
     match end {
         Ok(too_long) if unreadable + too_long > 0 => {

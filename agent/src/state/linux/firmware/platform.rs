@@ -4,17 +4,17 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{attribute, names};
 use crate::source::kernel_prefix;
+use crate::state::linux::kernel::{attribute, names};
 use crate::state::linux::process_folders::{has_ended, keep_small};
-use crate::state::linux::text::{optional, text};
+use crate::state::linux::text::{one_line, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(in crate::state::linux) const PLATFORM: Table = Table {
     name: "platform_info",
     about: "The machine's firmware.",
-    sources: &["/sys/class/dmi/id/bios_*", "/sys/firmware/efi"],
+    sources: &["/sys/devices/virtual/dmi/id/bios_*", "/sys/firmware/efi"],
     group: Group::Firmware,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
@@ -25,7 +25,7 @@ pub(in crate::state::linux) const PLATFORM: Table = Table {
 pub(in crate::state::linux) const DMI: Table = Table {
     name: "dmi_values",
     about: "Maker, model and serial numbers of the machine and its parts, as firmware states them.",
-    sources: &["/sys/class/dmi/id/*", "/sys/firmware/dmi/tables/{DMI,smbios_entry_point}"],
+    sources: &["/sys/devices/virtual/dmi/id/*", "/sys/firmware/dmi/tables/{DMI,smbios_entry_point}"],
     group: Group::Firmware,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
@@ -66,7 +66,8 @@ struct DmiRow {
     value_raw: Option<String>,
 }
 
-const FOLDER: &str = "/sys/class/dmi/id";
+/// The folder itself: `/sys/class/dmi/id` is a link to it, and links are not followed.
+const FOLDER: &str = "/sys/devices/virtual/dmi/id";
 
 fn capture_platform(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let value = |name: &str| optional(attribute(&format!("{FOLDER}/{name}")).as_deref());
@@ -100,7 +101,7 @@ fn capture_dmi(capture: &mut TableCapture<'_>) -> io::Result<()> {
         let path = format!("{FOLDER}/{name}");
         match kernel_prefix(&path, 64 << 10) {
             Ok(read) => {
-                let (value, value_raw) = text(read.bytes.trim_ascii_end());
+                let (value, value_raw) = text(one_line(&read.bytes));
                 capture.row(&DmiRow { name, value, value_raw })?;
             }
             Err(reason) if has_ended(&reason) => {}

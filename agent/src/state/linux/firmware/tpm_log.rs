@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::names;
 use super::tpm_events::{Event, Events, algorithm, event_name};
-use crate::state::linux::kernel::note_unmounted;
+use crate::state::linux::kernel::{names, note_unmounted};
 use crate::state::linux::process_folders::has_ended;
+use crate::state::linux::text::to_hexadecimal;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -76,10 +76,8 @@ fn capture_log(capture: &mut TableCapture<'_>, tpm: &str, path: &str, log: &[u8]
 }
 
 fn event_row(tpm: &str, number: u64, event: &Event<'_>) -> EventRow {
-    let digest = |(number, digest): &(u16, &[u8])| {
-        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}:{digits}", algorithm(*number))
-    };
+    let digest =
+        |(number, digest): &(u16, &[u8])| format!("{}:{}", algorithm(*number), to_hexadecimal(digest));
     let shown = event.data.get(..DATA).unwrap_or(event.data);
     let end = shown.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let written = shown.get(..end).unwrap_or_default();

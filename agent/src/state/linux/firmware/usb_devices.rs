@@ -4,8 +4,8 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{attribute, names};
 use crate::source::kernel_link;
+use crate::state::linux::kernel::{attribute, names};
 use crate::state::linux::text::{number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::netlink::{read_u16, until_nul};
 use super::network_namespaces::{NetworkNamespace, network_namespaces, not_entered};
 use super::process_folders::has_ended;
-use super::text::{link_address, optional, text};
+use super::text::{link_address, optional, text, to_hexadecimal};
 use crate::source::{LegacyAnswer, LegacyFilter, each_line, legacy_table};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 use entries::{Chain, Entries, Entry, Extension, Information, entries_offset};
@@ -104,6 +104,8 @@ struct IptablesRow {
     comment_raw: Option<String>,
     /// Derived: Columns that hold for the packets that do not fit.
     inverted: Vec<String>,
+    /// Derived: Whether it fits only further fragments of a packet; null for a chain, ip6tables and arptables.
+    fragment: Option<bool>,
     /// Derived: Whether the chain in `target` returns to where this one was called from.
     goto: bool,
     /// Derived: The matches in order: `name`, `revision`, `data` in base64, and in `detail` what it is set to where that
@@ -130,6 +132,9 @@ const FILTERS: &[(LegacyFilter, &str, &str)] = &[
 /// Tables of one filter that are asked for; the kernel has five.
 const TABLE_CAP: usize = 64;
 
+/// Length of a table's name with the NUL behind it (`XT_TABLE_MAXNAMELEN`).
+const NAME: usize = 32;
+
 /// The largest table that is asked for, in bytes.
 const SIZE_CAP: usize = 64 << 20;
 
@@ -144,9 +149,15 @@ fn capture_filters(capture: &mut TableCapture<'_>) -> io::Result<()> {
             let mut names = Vec::new();
             let listed = namespace.text(list).and_then(|text| {
                 each_line(text, &mut |line| {
-                    if names.len() < TABLE_CAP && !line.is_empty() && line.len() < 32 {
-                        names.push(line.to_vec());
+                    if line.is_empty() || line.len() >= NAME {
+                        return Ok(());
                     }
+                    if names.len() == TABLE_CAP {
+                        let reason =
+                            format!("more than {TABLE_CAP} tables are listed, the others not asked for");
+                        return Err(io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                    }
+                    names.push(line.to_vec());
                     Ok(())
                 })
             });
@@ -154,6 +165,11 @@ fn capture_filters(capture: &mut TableCapture<'_>) -> io::Result<()> {
                 Ok(_) => {}
                 // A kernel without this filter.
                 Err(reason) if has_ended(&reason) => continue,
+                // Those listed first are still asked for.
+                Err(reason) if reason.kind() == io::ErrorKind::QuotaExceeded => {
+                    capture
+                        .gap(format!("/proc/net/{list} of network namespace {}", namespace.inode), &reason);
+                }
                 Err(reason) => {
                     not_entered(capture, &namespace, &reason);
                     continue;
@@ -281,14 +297,15 @@ fn rule_row(
 }
 
 fn add_match(row: &mut IptablesRow, extension: &Extension<'_>) {
-    let range = |(first, last): (u16, u16)| match (first, last) {
-        (0, u16::MAX) => None,
-        (first, last) if first == last => Some(first.to_string()),
-        (first, last) => Some(format!("{first}:{last}")),
-    };
-    if let Some([source, destination]) = extensions::ports(extension.name, extension.data) {
-        row.src_port = row.src_port.take().or(range(source));
-        row.dst_port = row.dst_port.take().or(range(destination));
+    if let Some(sides) = extensions::ports(extension.name, extension.data) {
+        let columns = [("src_port", &mut row.src_port), ("dst_port", &mut row.dst_port)];
+        for (ports, (name, column)) in sides.into_iter().zip(columns) {
+            // A second match of ports stands among the matches.
+            if let (Some(shown), None) = (ports.shown(), &column) {
+                *column = Some(shown);
+                row.inverted.extend(ports.inverted.then(|| name.to_owned()));
+            }
+        }
     }
     if let Some(comment) = extensions::comment(extension.name, extension.data) {
         (row.comment, row.comment_raw) = optional(Some(comment));
@@ -317,7 +334,8 @@ fn add_header(row: &mut IptablesRow, header: &[u8], width: usize) -> Option<()> 
     // Version 6 has its traffic class before the flags.
     let flags = if width == 4 { 2 } else { 3 };
     row.goto = behind.get(flags)? & if width == 4 { 2 } else { 4 } != 0;
-    row.inverted = inverted(u16::from(*behind.get(flags + 1)?), INVERTED);
+    row.fragment = (width == 4).then_some(behind.get(flags)? & 1 != 0);
+    row.inverted.extend(inverted(u16::from(*behind.get(flags + 1)?), INVERTED));
     Some(())
 }
 
@@ -357,7 +375,7 @@ fn add_arp_header(row: &mut IptablesRow, header: &[u8]) -> Option<()> {
         ("protocol_type_mask".to_owned(), number(92).into()),
     ]));
     add_interfaces(row, header.get(94..158)?);
-    row.inverted = inverted(read_u16(header, 160)?, INVERTED);
+    row.inverted.extend(inverted(read_u16(header, 160)?, INVERTED));
     Some(())
 }
 
@@ -368,7 +386,7 @@ fn add_interfaces(row: &mut IptablesRow, names: &[u8]) {
     let (input_mask, output_mask) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let mask = |mask: &[u8]| {
         let length = mask.iter().rposition(|byte| *byte != 0)? + 1;
-        Some(mask.iter().take(length).map(|byte| format!("{byte:02x}")).collect::<String>())
+        mask.get(..length).map(to_hexadecimal)
     };
     (row.iniface_mask, row.outiface_mask) = (mask(input_mask), mask(output_mask));
     let named = |name, mask: &Option<String>| optional(mask.is_some().then(|| until_nul(name)));
@@ -376,9 +394,9 @@ fn add_interfaces(row: &mut IptablesRow, names: &[u8]) {
     (row.outiface, row.outiface_raw) = named(output, &row.outiface_mask);
 }
 
-fn inverted(flags: u16, names: &[&str]) -> Vec<String> {
-    let set = names.iter().zip(0..16u16).filter(|(_, bit)| flags >> bit & 1 == 1);
-    set.map(|(name, _)| (*name).to_owned()).collect()
+fn inverted(flags: u16, names: &[&str]) -> impl Iterator<Item = String> {
+    let set = names.iter().zip(0..16u16).filter(move |(_, bit)| flags >> bit & 1 == 1);
+    set.map(|(name, _)| (*name).to_owned())
 }
 
 #[cfg(test)]

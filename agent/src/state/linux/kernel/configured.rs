@@ -28,7 +28,13 @@ pub(super) fn configured(capture: &mut TableCapture<'_>) -> BTreeMap<Vec<u8>, Ve
     files.push(LAST.as_bytes().to_vec());
     for path in files {
         match root.text(&path, LENGTH) {
-            Ok(text) => add_settings(&mut settings, &text),
+            Ok(text) => {
+                if add_settings(&mut settings, &text) > 0 {
+                    let reason = format!("more than {SETTINGS} settings, the others are not remembered");
+                    let reason = io::Error::new(io::ErrorKind::QuotaExceeded, reason);
+                    capture.gap(String::from_utf8_lossy(&path), &reason);
+                }
+            }
             Err(reason) if reason.kind() == io::ErrorKind::NotFound => {}
             // A link to /dev/null is how a file of the vendor is switched off.
             Err(reason) if reason.kind() == io::ErrorKind::InvalidInput => {}
@@ -44,7 +50,12 @@ fn files(capture: &mut TableCapture<'_>, root: &Root) -> Vec<Vec<u8>> {
     for folder in FOLDERS {
         match root.names(folder) {
             Ok(names) => {
-                for name in names.into_iter().filter(|name| name.ends_with(b".conf")).take(FILES) {
+                for name in names.into_iter().filter(|name| name.ends_with(b".conf")) {
+                    if files.len() == FILES && !files.contains_key(&name) {
+                        let reason = format!("more than {FILES} files, the others are not read");
+                        capture.gap(*folder, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                        break;
+                    }
                     let path = [folder.as_bytes(), b"/", &name].concat();
                     files.entry(name).or_insert(path);
                 }
@@ -53,13 +64,14 @@ fn files(capture: &mut TableCapture<'_>, root: &Root) -> Vec<Vec<u8>> {
             Err(reason) => capture.gap(*folder, &reason),
         }
     }
-    files.into_values().take(FILES).collect()
+    files.into_values().collect()
 }
 
-/// Lines of `name = value`; a minus before the name says that failure is no matter.
-fn add_settings(settings: &mut BTreeMap<Vec<u8>, Vec<u8>>, text: &[u8]) {
+/// Lines of `name = value`; a minus before the name says that failure is no matter. Tells how many were too many.
+fn add_settings(settings: &mut BTreeMap<Vec<u8>, Vec<u8>>, text: &[u8]) -> u64 {
+    let mut left_out = 0;
     for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
-        if matches!(line.first(), None | Some(b'#' | b';')) || settings.len() >= SETTINGS {
+        if matches!(line.first(), None | Some(b'#' | b';')) {
             continue;
         }
         let Some(equals) = line.iter().position(|byte| *byte == b'=') else { continue };
@@ -68,8 +80,15 @@ fn add_settings(settings: &mut BTreeMap<Vec<u8>, Vec<u8>>, text: &[u8]) {
         if name.is_empty() || name.iter().any(|byte| b"*?[".contains(byte)) {
             continue;
         }
-        settings.insert(with_dots(name), value.get(1..).unwrap_or_default().trim_ascii().to_vec());
+        let (name, value) = (with_dots(name), value.get(1..).unwrap_or_default().trim_ascii().to_vec());
+        // One that is known is overridden even where no further one is remembered.
+        if settings.len() < SETTINGS || settings.contains_key(&name) {
+            settings.insert(name, value);
+        } else {
+            left_out += 1;
+        }
     }
+    left_out
 }
 
 /// The name with dots between its parts, whichever sign parts them here.
@@ -107,6 +126,14 @@ mod tests {
             (b"net.ipv4.conf.eth0/1.forwarding".to_vec(), b"1".to_vec()),
         ]);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn settings_past_the_bound_are_counted_and_known_ones_still_overridden() {
+        let mut settings: BTreeMap<_, _> =
+            (0..SETTINGS).map(|number| (format!("a{number}").into_bytes(), b"0".to_vec())).collect();
+        assert_eq!(add_settings(&mut settings, b"b = 1\na7 = 1\n"), 1);
+        assert_eq!((settings.len(), &settings[&b"a7"[..]][..]), (SETTINGS, &b"1"[..]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::configured::configured;
-use super::folders_of;
+use super::{Walk, each_folder, listed};
 use crate::source::{KernelEntry, KernelTree, Watchdog};
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::{number, optional, text};
@@ -54,60 +54,23 @@ struct ControlRow {
     omitted: Option<String>,
 }
 
-/// How deep folders are followed; the kernel has fewer.
-const DEPTH: usize = 16;
+/// The folders of settings; the kernel has fewer, and is less deep. Registered program formats are another file system
+/// with a table of its own, which opening the folder may mount.
+const FOLDERS: Walk =
+    Walk { what: "folders", depth: 16, most: 200_000, unopened: &[b"/proc/sys/fs/binfmt_misc"] };
 
 /// The longest value that is read.
 const VALUE: usize = 64 << 10;
 
 fn capture_controls(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let root = match KernelTree::open(b"/proc/sys") {
-        Ok(root) => root,
-        Err(reason) => {
-            capture.gap("/proc/sys", &reason);
-            return Ok(());
-        }
-    };
     let settings = configured(capture);
     let mut watchdog = Watchdog::default();
-    let mut waiting = vec![(root, 0)];
-    while let Some((folder, depth)) = waiting.pop() {
-        capture.go_on()?;
-        let folder = Arc::new(folder);
-        match folder.files() {
-            Ok(files) => {
-                for file in files {
-                    capture_control(capture, &mut watchdog, &settings, &folder, &file)?;
-                }
-            }
-            Err(reason) if has_ended(&reason) => {}
-            Err(reason) => capture.gap(String::from_utf8_lossy(folder.path()), &reason),
+    each_folder(capture, vec![b"/proc/sys".to_vec()], &FOLDERS, &mut |capture, folder| {
+        for file in listed(capture, folder, folder.files()) {
+            capture_control(capture, &mut watchdog, &settings, folder, &file)?;
         }
-        if depth >= DEPTH {
-            let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "deeper than is followed");
-            capture.gap(String::from_utf8_lossy(folder.path()), &reason);
-            continue;
-        }
-        // Registered program formats are another file system with a table of its own.
-        let folders = match folder.path() {
-            b"/proc/sys/fs" => without_formats(capture, &folder),
-            _ => folders_of(capture, &folder),
-        };
-        waiting.extend(folders.into_iter().map(|folder| (folder, depth + 1)));
-    }
-    Ok(())
-}
-
-fn without_formats(capture: &mut TableCapture<'_>, folder: &KernelTree) -> Vec<KernelTree> {
-    let mut opened = Vec::new();
-    for (path, folder) in folder.folders().unwrap_or_default() {
-        match folder {
-            _ if path == b"/proc/sys/fs/binfmt_misc" => {}
-            Ok(folder) => opened.push(folder),
-            Err(reason) => capture.gap(String::from_utf8_lossy(&path), &reason),
-        }
-    }
-    opened
+        Ok(())
+    })
 }
 
 fn capture_control(

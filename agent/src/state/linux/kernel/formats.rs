@@ -4,8 +4,9 @@ use std::io;
 
 use serde::Serialize;
 
-use super::trees;
+use super::{Walk, each_folder, listed};
 use crate::source::{KernelTree, kernel_prefix};
+use crate::state::linux::mounts::mounted;
 use crate::state::linux::process_folders::has_ended;
 use crate::state::linux::text::{fields, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -61,8 +62,11 @@ struct FormatRow {
 
 const KIND: &str = "binfmt_misc";
 
+/// Such a file system has no folders.
+const MOUNTS: Walk = Walk { what: "folders", depth: 1, most: 1_000, unopened: &[] };
+
 fn capture_formats(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let roots = trees(capture, KIND);
+    let roots = mounted(capture, KIND);
     let known = kernel_prefix("/proc/filesystems", 64 << 10).is_ok_and(|listed| {
         listed.bytes.split(|byte| *byte == b'\n').any(|line| fields(line).last() == Some(KIND.as_bytes()))
     });
@@ -72,15 +76,12 @@ fn capture_formats(capture: &mut TableCapture<'_>) -> io::Result<()> {
             io::Error::new(io::ErrorKind::NotFound, "not mounted: registered formats cannot be seen");
         capture.gap(KIND, &reason);
     }
-    for root in roots {
-        capture_mount(capture, &root)?;
-    }
-    Ok(())
+    each_folder(capture, roots, &MOUNTS, &mut |capture, folder| capture_mount(capture, folder))
 }
 
 fn capture_mount(capture: &mut TableCapture<'_>, folder: &KernelTree) -> io::Result<()> {
     let all_enabled = folder.prefix(b"status", 64).ok().map(|status| status.bytes.starts_with(b"enabled"));
-    for file in folder.files()? {
+    for file in listed(capture, folder, folder.files()) {
         if matches!(file.name(), b"register" | b"status") {
             continue;
         }

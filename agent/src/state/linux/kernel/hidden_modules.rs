@@ -6,8 +6,8 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::source::{kernel_dir, kernel_lines, kernel_prefix};
-use crate::state::linux::process_folders::has_ended;
+use super::{listed, noted, sys_name};
+use crate::source::{KernelTree, kernel_lines};
 use crate::state::linux::text::{fields, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -26,7 +26,7 @@ pub(in crate::state::linux) const TABLE: Table = Table {
 /// says little.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct HiddenRow {
-    /// Derived: Module name.
+    /// Derived: Module name, with `!` for a slash as in `/sys`.
     name: String,
     /// Derived: Base64 of the exact bytes behind `name`; null where `name` is those bytes verbatim.
     name_raw: Option<String>,
@@ -80,11 +80,8 @@ impl Views {
         views.look_at_proc(capture);
         views.look_at_sys(capture);
         let mut symbols = BTreeMap::new();
-        let listed = kernel_lines("/proc/kallsyms", &mut |line| {
-            add_symbol(&mut symbols, line);
-            Ok(())
-        });
-        if noted(capture, "/proc/kallsyms", listed).is_some() {
+        let read = kernel_lines("/proc/kallsyms", &mut |line| add_symbol(&mut symbols, line));
+        if noted(capture, "/proc/kallsyms", read).is_some() {
             views.symbols = Some(symbols);
         }
         views
@@ -92,38 +89,43 @@ impl Views {
 
     fn look_at_proc(&mut self, capture: &mut TableCapture<'_>) {
         let mut modules = BTreeSet::new();
-        let listed = kernel_lines("/proc/modules", &mut |line| {
+        let read = kernel_lines("/proc/modules", &mut |line| {
             let mut columns = fields(line);
-            if let Some(name) = columns.next()
-                && modules.len() < MODULES
-            {
-                modules.insert(name.to_vec());
-                let users = columns.nth(2).unwrap_or_default().split(|byte| *byte == b',');
-                // In brackets stand marks such as [permanent], no names.
-                self.named.extend(
-                    users.filter(|user| !matches!(*user, [] | b"-" | [b'[', ..])).map(<[u8]>::to_vec),
-                );
+            let Some(name) = columns.next() else { return Ok(()) };
+            if modules.len() == MODULES {
+                return Err(too_many());
             }
+            modules.insert(sys_name(name));
+            let users = columns.nth(2).unwrap_or_default().split(|byte| *byte == b',');
+            // In brackets stand marks such as [permanent], no names.
+            self.named.extend(users.filter(|user| !matches!(*user, [] | b"-" | [b'[', ..])).map(sys_name));
             Ok(())
         });
-        if noted(capture, "/proc/modules", listed).is_some() {
+        if noted(capture, "/proc/modules", read).is_some() {
             self.proc = Some(modules);
         }
     }
 
     fn look_at_sys(&mut self, capture: &mut TableCapture<'_>) {
-        let Some(names) = noted(capture, "/sys/module", kernel_dir("/sys/module")) else { return };
+        let Some(folder) = noted(capture, "/sys/module", KernelTree::open_sys(b"/sys/module")) else {
+            return;
+        };
         let mut modules = BTreeSet::new();
-        for name in names.flatten().take(MODULES) {
-            let Ok(shown) = std::str::from_utf8(&name) else { continue };
+        for entry in listed(capture, &folder, folder.folders()) {
+            let path = String::from_utf8_lossy(&entry.path);
+            let Some(module) = noted(capture, &path, folder.folder(entry.name())) else { continue };
             // Only what was loaded has a state.
-            if kernel_prefix(&format!("/sys/module/{shown}/initstate"), 64).is_err() {
+            if noted(capture, &format!("{path}/initstate"), module.prefix(b"initstate", 64)).is_none() {
                 continue;
             }
-            if let Ok(holders) = kernel_dir(&format!("/sys/module/{shown}/holders")) {
-                self.named.extend(holders.flatten().take(MODULES));
+            if modules.len() == MODULES {
+                return capture.gap("/sys/module", &too_many());
             }
-            modules.insert(name);
+            if let Some(holders) = noted(capture, &format!("{path}/holders"), module.folder(b"holders")) {
+                let holders = listed(capture, &holders, holders.files());
+                self.named.extend(holders.iter().map(|holder| sys_name(holder.name())));
+            }
+            modules.insert(sys_name(entry.name()));
         }
         self.sys = Some(modules);
     }
@@ -164,31 +166,28 @@ impl Views {
     }
 }
 
-/// `address type symbol [module]`
-fn add_symbol(symbols: &mut BTreeMap<Vec<u8>, u64>, line: &[u8]) {
-    let Some(name) = line.strip_suffix(b"]") else { return };
-    let Some(open) = name.iter().rposition(|byte| *byte == b'[') else { return };
-    let name = name.get(open + 1..).unwrap_or_default();
-    if NO_MODULES.contains(&name) {
-        return;
-    }
-    if let Some(count) = symbols.get_mut(name) {
-        *count += 1;
-    } else if symbols.len() < MODULES {
-        symbols.insert(name.to_vec(), 1);
-    }
+fn too_many() -> io::Error {
+    let reason = format!("more than {MODULES} modules, the view is not compared");
+    io::Error::new(io::ErrorKind::QuotaExceeded, reason)
 }
 
-fn noted<T>(capture: &mut TableCapture<'_>, path: &str, read: io::Result<T>) -> Option<T> {
-    match read {
-        Ok(read) => Some(read),
-        Err(reason) => {
-            if !has_ended(&reason) {
-                capture.gap(path, &reason);
-            }
-            None
-        }
+/// `address type symbol [module]`
+fn add_symbol(symbols: &mut BTreeMap<Vec<u8>, u64>, line: &[u8]) -> io::Result<()> {
+    let Some(name) = line.strip_suffix(b"]") else { return Ok(()) };
+    let Some(open) = name.iter().rposition(|byte| *byte == b'[') else { return Ok(()) };
+    let name = name.get(open + 1..).unwrap_or_default();
+    if NO_MODULES.contains(&name) {
+        return Ok(());
     }
+    let name = sys_name(name);
+    if let Some(count) = symbols.get_mut(&name) {
+        *count += 1;
+    } else if symbols.len() < MODULES {
+        symbols.insert(name, 1);
+    } else {
+        return Err(too_many());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -203,7 +202,7 @@ mod tests {
     fn module_hidden_from_one_view_is_named_with_that_view() {
         let mut symbols = BTreeMap::new();
         for line in [&b"0 t f [evil]"[..], b"0 t g [evil]", b"0 t h [fine]", b"0 t p\t[bpf]", b"0 T _text"] {
-            add_symbol(&mut symbols, line);
+            add_symbol(&mut symbols, line).unwrap();
         }
         let views = Views {
             proc: Some(set(&["fine"])),
@@ -218,6 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn name_that_is_no_text_or_has_a_slash_is_the_same_in_every_view() {
+        let mut symbols = BTreeMap::new();
+        add_symbol(&mut symbols, b"0 t f [a/\xff]").unwrap();
+        let sys = Some(BTreeSet::from([b"a!\xff".to_vec()]));
+        let views = Views {
+            proc: Some(BTreeSet::from([sys_name(b"a/\xff")])),
+            sys,
+            symbols: Some(symbols),
+            ..Views::default()
+        };
+        assert_eq!(views.disagreements(), []);
+    }
+
+    #[test]
     fn view_that_is_not_there_hides_nothing_and_a_name_alone_is_enough() {
         let views = Views { sys: Some(set(&["fine"])), named: set(&["evil"]), ..Views::default() };
         let rows = views.disagreements();
@@ -229,7 +242,7 @@ mod tests {
     fn garbage_symbol_lines_are_harmless() {
         let mut symbols = BTreeMap::new();
         for line in [&b""[..], b"]", b"[]", b"[", b"\xff [\xfe]"] {
-            add_symbol(&mut symbols, line);
+            add_symbol(&mut symbols, line).unwrap();
         }
         assert_eq!(symbols.len(), 2);
     }

@@ -4,10 +4,11 @@ use std::io;
 
 use serde::Serialize;
 
-use super::{note_unmounted, value};
-use crate::source::kernel_prefix;
+use super::{note_unmounted, noted, value};
+use crate::source::{Watchdog, kernel_prefix};
+use crate::state::linux::clock::boot_id;
 use crate::state::linux::process_folders::keep_small;
-use crate::state::linux::text::{fields, number, optional, text};
+use crate::state::linux::text::{fields, number, one_line, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -97,7 +98,7 @@ const REASONS: &[&str] = &[
     "fwctl",
 ];
 
-/// The variable of UEFI 2.10, 3.3, behind four bytes of attributes.
+/// The variable of UEFI 2.10, 3.3, behind four bytes of attributes; firmware may not answer.
 const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
@@ -108,14 +109,14 @@ fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
     note_unmounted(capture, "/sys/kernel/security");
     let lockdown = value(capture, "/sys/kernel/security/lockdown");
     let modules = value(capture, "/sys/kernel/security/lsm");
-    let boot_id = value(capture, "/proc/sys/kernel/random/boot_id");
+    let boot_id = noted(capture, "/proc/sys/kernel/random/boot_id", boot_id());
     let switch = |value: Option<Vec<u8>>| value.and_then(|value| number::<u8>(&value)).map(|on| on != 0);
     let (version, version_raw) = optional(version.as_deref());
     let command = command.as_deref();
     let (arguments, arguments_raw) = optional(command.map(arguments).as_deref());
     let (path, path_raw) = optional(command.and_then(|command| named(command, IMAGE)));
     let (device, device_raw) = optional(command.and_then(|command| named(command, ROOT)));
-    let (build, build_raw) = optional(build.as_deref().map(<[u8]>::trim_ascii_end));
+    let (build, build_raw) = optional(build.as_deref().map(one_line));
     let (security_modules, security_modules_raw) = optional(modules.as_deref());
     let row = InfoRow {
         version,
@@ -136,7 +137,7 @@ fn capture_info(capture: &mut TableCapture<'_>) -> io::Result<()> {
         secure_boot: secure_boot(capture),
         modules_disabled: switch(value(capture, "/proc/sys/kernel/modules_disabled")),
         kexec_loaded: switch(value(capture, "/sys/kernel/kexec_loaded")),
-        boot_id: boot_id.map(|id| text(&id).0),
+        boot_id,
     };
     capture.row(&row)
 }
@@ -148,7 +149,7 @@ fn named<'a>(command: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 
 /// The command line without the words for the image and the root device; as it is where it has neither.
 fn arguments(command: &[u8]) -> Vec<u8> {
-    let command = command.trim_ascii_end();
+    let command = one_line(command);
     let named = |word: &[u8]| word.starts_with(IMAGE) || word.starts_with(ROOT);
     if !fields(command).any(named) {
         return command.to_vec();
@@ -174,14 +175,8 @@ fn chosen(choice: &[u8]) -> Option<String> {
 }
 
 fn secure_boot(capture: &mut TableCapture<'_>) -> Option<bool> {
-    match kernel_prefix(SECURE_BOOT, 16) {
-        Ok(variable) => variable.bytes.get(4).map(|on| *on == 1),
-        Err(reason) if reason.kind() == io::ErrorKind::NotFound => None,
-        Err(reason) => {
-            capture.gap(SECURE_BOOT, &reason);
-            None
-        }
-    }
+    let read = Watchdog::default().within(|_| kernel_prefix(SECURE_BOOT, 16));
+    noted(capture, SECURE_BOOT, read)?.bytes.get(4).map(|on| *on == 1)
 }
 
 #[cfg(test)]

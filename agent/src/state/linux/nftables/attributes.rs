@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::shapes;
 use crate::state::linux::iptables::detail;
 use crate::state::linux::netlink::{attribute, attributes, until_nul};
-use crate::state::linux::text::text;
+use crate::state::linux::text::{text, to_hexadecimal};
 
 /// What the value of an attribute is. Numbers are in network byte order.
 #[derive(Debug, Clone, Copy)]
@@ -171,9 +171,8 @@ fn data(bytes: &[u8]) -> Option<Value> {
         return Some(read.into());
     }
     let value = attribute(bytes, NFTA_DATA_VALUE)?;
-    let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
     let name = until_nul(value);
-    let mut read = Map::from_iter([("value".to_owned(), digits.into())]);
+    let mut read = Map::from_iter([("value".to_owned(), to_hexadecimal(value).into())]);
     if value.len() == 16 && !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
         read.insert("text".to_owned(), text(name).0.into());
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::interfaces::note_dump;
-use super::module_presence::are_present;
+use super::module_presence::Presence;
 use super::netlink::{Netlink, attribute, attributes};
 use super::network_namespaces::{NetworkNamespace, network_namespaces, not_entered};
 use super::text::optional;
@@ -118,8 +118,13 @@ struct Set {
 
 /// Captures the table.
 fn capture_ruleset(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    if !are_present(&["nfnetlink", "nf_tables"]) {
-        return Ok(());
+    match Presence::read().has_all(&["nfnetlink", "nf_tables"]) {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(reason) => {
+            capture.gap("nf_tables: not asked", &reason);
+            return Ok(());
+        }
     }
     for namespace in network_namespaces(capture)? {
         capture.go_on()?;
@@ -262,7 +267,7 @@ fn row(net_namespace: String, question: &Question, family: u8, mut read: Map<Str
         name_raw,
         handle,
         r#type: kind,
-        hook: hook["number"].as_u64().map(|number| hook_name(family, number)),
+        hook: hook["number"].as_u64().map(|number| hook_name(question.kind, family, number)),
         priority: hook["priority"].as_i64(),
         policy,
         comment,
@@ -319,8 +324,10 @@ fn family_name(family: u8) -> String {
     .to_owned()
 }
 
-fn hook_name(family: u8, number: u64) -> String {
+/// A flowtable is at the hooks of interfaces, of whichever family it is.
+fn hook_name(kind: &str, family: u8, number: u64) -> String {
     let names: &[&str] = match family {
+        _ if kind == "flowtable" => &["ingress"],
         3 => &["input", "output", "forward"],
         5 => &["ingress", "egress"],
         _ => &["prerouting", "input", "forward", "output", "postrouting", "ingress"],
@@ -377,9 +384,10 @@ mod tests {
 
     #[test]
     fn hooks_and_families_have_the_names_nft_gives_them() {
-        assert_eq!(hook_name(2, 1), "input");
-        assert_eq!(hook_name(5, 0), "ingress");
-        assert_eq!(hook_name(2, u64::MAX), u64::MAX.to_string());
+        assert_eq!(hook_name("chain", 2, 1), "input");
+        assert_eq!(hook_name("chain", 5, 0), "ingress");
+        assert_eq!(hook_name("flowtable", 1, 0), "ingress");
+        assert_eq!(hook_name("chain", 2, u64::MAX), u64::MAX.to_string());
         assert_eq!((family_name(10).as_str(), family_name(99).as_str()), ("ip6", "99"));
     }
 }

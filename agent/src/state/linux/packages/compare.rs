@@ -8,10 +8,10 @@ use holdfast_schemas::item::{FileMetadata, ItemKind};
 use super::super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
-use super::{is_missing, to_hexadecimal};
+use super::is_missing;
 use crate::source::{Folder, Looked, Mounts, Owners, Root};
 use crate::state::TableCapture;
-use crate::state::linux::text::{optional, text};
+use crate::state::linux::text::{optional, text, to_hexadecimal};
 
 /// The largest file that is read, in bytes: no package holds one, but a hostile host can make one of holes.
 const FILE_CAP: u64 = 16 << 30;

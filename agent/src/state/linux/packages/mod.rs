@@ -56,11 +56,6 @@ fn from_hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Writes bytes as hexadecimal digits.
-fn to_hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Most entries that are looked at in one folder.
 const FOLDER_CAP: usize = 100_000;
 
@@ -92,7 +87,6 @@ mod tests {
     #[test]
     fn hexadecimal_is_read_back_and_garbage_is_refused() {
         assert_eq!(from_hexadecimal(b"00ffA0"), Some(vec![0, 255, 160]));
-        assert_eq!(to_hexadecimal(&[0, 255, 160]), "00ffa0");
         for garbage in [&b""[..], b"0", b"0g", b"\xff\xff", b"newconffile"] {
             assert_eq!(from_hexadecimal(garbage), None);
         }

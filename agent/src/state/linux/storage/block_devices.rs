@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{attribute, block_names, device_path, neighbours};
 use crate::source::{kernel_link, kernel_prefix};
 use crate::state::linux::process_folders::has_ended;
-use crate::state::linux::text::{number, optional, text};
+use crate::state::linux::text::{filled_up, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -85,7 +85,7 @@ struct DeviceRow {
 
 fn capture_devices(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for name in block_names(capture) {
-        let mut row = kernel_row(&name);
+        let mut row = kernel_row(capture, &name);
         if let Some(number) = row.device_number.clone() {
             let path = format!("/run/udev/data/b{number}");
             match kernel_prefix(&path, 256 << 10) {
@@ -99,7 +99,7 @@ fn capture_devices(capture: &mut TableCapture<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn kernel_row(name: &str) -> DeviceRow {
+fn kernel_row(capture: &mut TableCapture<'_>, name: &str) -> DeviceRow {
     let value = |file: &str| attribute(name, file).and_then(|value| number::<u64>(&value));
     let place = kernel_link(&format!("/sys/class/block/{name}")).ok();
     let partition = value("partition");
@@ -107,10 +107,17 @@ fn kernel_row(name: &str) -> DeviceRow {
     let disk = place.as_deref().and_then(|place| place.rsplit(|byte| *byte == b'/').nth(1));
     let disk = disk.filter(|_| partition.is_some()).map(|disk| String::from_utf8_lossy(disk).into_owned());
     let of_disk = disk.as_deref().unwrap_or(name);
-    let (vendor, vendor_raw) = optional(attribute(of_disk, "device/vendor").as_deref());
-    let (model, model_raw) = optional(attribute(of_disk, "device/model").as_deref());
+    // Drivers fill some of them up with blanks.
+    let twin = |value: Option<Vec<u8>>| {
+        value.map_or((None, None), |value| {
+            let (shown, raw) = filled_up(&value);
+            (Some(shown), raw)
+        })
+    };
+    let (vendor, vendor_raw) = twin(attribute(of_disk, "device/vendor"));
+    let (model, model_raw) = twin(attribute(of_disk, "device/model"));
     let serial = attribute(of_disk, "device/serial").or_else(|| attribute(of_disk, "serial"));
-    let (serial, serial_raw) = optional(serial.as_deref().filter(|serial| !serial.is_empty()));
+    let (serial, serial_raw) = twin(serial.filter(|serial| !serial.trim_ascii().is_empty()));
     DeviceRow {
         name: device_path(name),
         parent: disk.as_deref().map(device_path).unwrap_or_default(),
@@ -127,8 +134,8 @@ fn kernel_row(name: &str) -> DeviceRow {
         start: value("start"),
         read_only: value("ro").map(|on| on != 0),
         removable: value("removable").map(|on| on != 0),
-        slaves: neighbours(name, "slaves"),
-        holders: neighbours(name, "holders"),
+        slaves: neighbours(capture, name, "slaves"),
+        holders: neighbours(capture, name, "holders"),
         sys_path: place.map(|place| text(&place).0),
         ..DeviceRow::default()
     }

@@ -65,6 +65,8 @@ fn capture_mapped(capture: &mut TableCapture<'_>) -> io::Result<()> {
         let kind = kind(&uuid).to_owned();
         let (uuid, uuid_raw) = text(&uuid);
         let suspended = attribute(&device, "dm/suspended").and_then(|on| number::<u8>(&on));
+        let (slaves, holders) =
+            (neighbours(capture, &device, "slaves"), neighbours(capture, &device, "holders"));
         capture.row(&MappedRow {
             device: device_path(&device),
             name,
@@ -73,8 +75,8 @@ fn capture_mapped(capture: &mut TableCapture<'_>) -> io::Result<()> {
             uuid_raw,
             kind,
             suspended: suspended.map(|on| on != 0),
-            slaves: neighbours(&device, "slaves"),
-            holders: neighbours(&device, "holders"),
+            slaves,
+            holders,
         })?;
     }
     Ok(())

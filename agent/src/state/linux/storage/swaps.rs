@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::state::linux::mounts::unescaped;
+use crate::source::unescaped;
 use crate::state::linux::process_folders::keep_small;
 use crate::state::linux::text::{Twin, fields, link_text, number, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
