@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use holdfast_schemas::item::{FileMetadata, ItemKind, Xattr};
@@ -174,6 +174,21 @@ impl OpenFile {
     /// Whether the kernel makes the file up as it is read, as [`kernel_made`] says of folders.
     pub fn kernel_made(&self) -> bool {
         file_system(&self.file).is_some_and(is_made_up)
+    }
+
+    /// Reads the whole file, at most `cap` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge` past `cap`, never a silent cut; whatever the operating system answers.
+    pub fn text(self, cap: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > cap {
+            let reason = format!("longer than {cap} bytes, not read");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        }
+        Ok(bytes)
     }
 
     /// Looks at the open file, as it is now.
