@@ -713,6 +713,24 @@ fn a_wiped_terabyte_of_logins_is_one_row() {
     assert!(captured.gaps[0].reason.contains("oldest"), "{}", captured.gaps[0].reason);
 }
 
+#[test]
+fn what_is_too_long_or_too_much_is_a_gap() {
+    let planted = Planted::new();
+    planted
+        .file("/etc/passwd", format!("{}eve:x:1001:10:::\n", "broken\n".repeat(1_500)))
+        .file("/etc/group", format!("wheel:x:10:eve\n{}:x:11:eve\n", "g".repeat(300)))
+        .file("/etc/resolv.conf", "options x\n".repeat(2_000))
+        .file("/etc/ssh/key", vec![b'x'; 100_000]);
+    let (users, captured) = planted.capture("users");
+    assert_eq!((users.len(), captured.gap_count), (1, 1_500));
+    let (groups, captured) = planted.capture("user_groups");
+    assert_eq!((groups.len(), captured.gap_count), (2, 1));
+    for (table, path) in [("dns_resolvers", "/etc/resolv.conf"), ("user_ssh_keys", "/etc/ssh/key")] {
+        let (rows, captured) = planted.capture(table);
+        assert!(rows.is_empty() && captured.gaps[0].subject == path, "{table}");
+    }
+}
+
 /// Names of the tables that these tests prove.
 const PROVED: [&str; 19] = [
     "users",

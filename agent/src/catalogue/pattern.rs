@@ -173,6 +173,9 @@ fn matches_all(components: &[Component], names: &[&[u8]]) -> bool {
                 }),
             };
         }
+        if !next.contains(&true) {
+            return false;
+        }
         taken = next;
     }
     taken.last().copied().unwrap_or_default()
