@@ -553,6 +553,7 @@ fn what_starts_by_itself_is_found_in_every_mechanism() {
         .link("/etc/rc2.d/S01evil", "../init.d/evil")
         .link("/etc/rc6.d/K01evil", "../init.d/evil")
         .link("/etc/rc3.d/S01data", "/etc/profile.d/z.sh")
+        .link("/etc/systemd/system-generators/masked", "/dev/null")
         .file("/etc/ld.so.preload", b"# c\n/tmp/\xff.so\n")
         .file("/etc/pam.d/sshd", "auth sufficient pam_evil.so\n")
         .file("/etc/udev/rules.d/9.rules", "KERNEL==\"sda\"\nACTION==\"add\", RUN+=\"/bin/evil\"\n")
@@ -600,7 +601,8 @@ fn what_starts_by_itself_is_found_in_every_mechanism() {
     with(&[("mechanism", "profile"), ("path", "/root/.bashrc"), ("username", "root")]);
     with(&[("mechanism", "profile"), ("path", "/etc/profile.d/z.sh")]);
     with(&[("mechanism", "motd"), ("name", "00-evil"), ("status", "disabled")]);
-    assert_eq!(rows.len(), 18);
+    with(&[("mechanism", "systemd_generator"), ("name", "masked"), ("status", "disabled")]);
+    assert_eq!(rows.len(), 19);
 }
 
 #[test]

@@ -119,7 +119,8 @@ impl Files {
         self.within(capture, path, move |root, _| entry_of(&root.folder_at(&folder)?, name))
     }
 
-    /// What a link at `path` leads to in the end, and its permission bits; the entry itself where it is no link.
+    /// What a link at `path` leads to in the end, and its permission bits; the entry itself where it is no link. What is
+    /// neither a file nor a folder is unknown, without any.
     pub(super) fn followed(
         &mut self,
         capture: &mut TableCapture<'_>,
@@ -128,10 +129,11 @@ impl Files {
         let asked = path.to_vec();
         self.within(capture, path, move |root, _| match root.open_file(&asked) {
             Ok(open) => Ok((ItemKind::File, open.look()?.mode())),
-            Err(reason) => {
-                let mode = root.folder_at(&asked).and_then(|folder| Ok(folder.look(b".")?.mode()));
-                mode.map(|mode| (ItemKind::Directory, mode)).map_err(|_| reason)
-            }
+            Err(reason) => match root.folder_at(&asked).and_then(|folder| folder.look(b".")) {
+                Ok(looked) => Ok((ItemKind::Directory, looked.mode())),
+                Err(_) if reason.kind() == io::ErrorKind::InvalidInput => Ok((ItemKind::Unknown, 0)),
+                Err(_) => Err(reason),
+            },
         })
     }
 
@@ -145,13 +147,18 @@ impl Files {
     /// names.
     pub(super) fn homes(&mut self, capture: &mut TableCapture<'_>) -> Vec<Home> {
         let mut seen = BTreeSet::new();
-        let mut homes = self.accounts(capture);
+        let mut homes = self.every_account(capture);
         homes.retain(|home| seen.insert(home.path.clone()));
-        homes
+        capped(capture, homes)
     }
 
     /// As [`Self::homes`], and every user of a home that several share.
     pub(super) fn accounts(&mut self, capture: &mut TableCapture<'_>) -> Vec<Home> {
+        let accounts = self.every_account(capture);
+        capped(capture, accounts)
+    }
+
+    fn every_account(&mut self, capture: &mut TableCapture<'_>) -> Vec<Home> {
         let passwd = self.text(capture, b"/etc/passwd", SMALL).unwrap_or_default();
         let mut accounts = accounts_of(&passwd);
         let named: BTreeSet<Vec<u8>> = accounts.iter().map(|account| account.path.clone()).collect();
@@ -159,11 +166,6 @@ impl Files {
         for entry in others.filter(|entry| entry.kind == ItemKind::Directory && !named.contains(&entry.path))
         {
             accounts.push(Home { uid: entry.uid, user: entry.name, path: entry.path });
-        }
-        if accounts.len() > HOMES_CAP {
-            let reason = format!("{} accounts, the homes of {HOMES_CAP} are looked into", accounts.len());
-            capture.gap("/etc/passwd", &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
-            accounts.truncate(HOMES_CAP);
         }
         accounts
     }
@@ -187,6 +189,15 @@ impl Files {
             }
         }
     }
+}
+
+fn capped(capture: &mut TableCapture<'_>, mut homes: Vec<Home>) -> Vec<Home> {
+    if homes.len() > HOMES_CAP {
+        let reason = format!("{} homes, {HOMES_CAP} of them are looked into", homes.len());
+        capture.gap("/etc/passwd", &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        homes.truncate(HOMES_CAP);
+    }
+    homes
 }
 
 fn not_of_the_kernel(open: OpenFile) -> io::Result<OpenFile> {
@@ -373,6 +384,7 @@ mod tests {
         let path = link.to_str().unwrap().as_bytes().to_vec();
         let mut files = Files::of(&capture).unwrap();
         assert_eq!(files.text(&mut capture, &path, 1 << 20), None);
+        assert_eq!(files.followed(&mut capture, b"/dev/null"), Some((ItemKind::Unknown, 0)));
         assert_eq!(files.open(&path).err().map(|reason| reason.kind()), Some(io::ErrorKind::InvalidInput));
         let captured = capture.finish();
         assert_eq!(captured.gaps[0].reason, "leads to a file of the kernel, not read");

@@ -106,7 +106,7 @@ fn text_for(
     account: &Home,
     path: &[u8],
 ) -> Option<Vec<u8>> {
-    if path.strip_prefix(account.path.as_slice()).is_some_and(|rest| rest.starts_with(b"/")) {
+    if path.starts_with(&join(&account.path, b"")) {
         files.own_text(capture, path, SMALL)
     } else {
         files.text(capture, path, SMALL)

@@ -166,7 +166,8 @@ impl Found {
             let drop_ins = files.entries(capture, &entry.path).into_iter();
             let drop_ins =
                 drop_ins.filter(|drop_in| drop_in.name.ends_with(b".conf")).map(|drop_in| drop_in.path);
-            self.drop_ins.entry(unit.to_vec()).or_default().extend(drop_ins);
+            // One more than is read, so that it is told.
+            self.drop_ins.entry(unit.to_vec()).or_default().extend(drop_ins.take(DROP_INS_CAP + 1));
         } else if pulls && entry.kind == ItemKind::Directory {
             for link in files.entries(capture, &entry.path) {
                 self.enable(capture, files, link, true);

@@ -53,7 +53,7 @@ fn capture_keys(capture: &mut TableCapture<'_>) -> io::Result<()> {
             let is_file = match entry.kind {
                 ItemKind::File => true,
                 ItemKind::Symlink => {
-                    files.followed(capture, &entry.path).is_some_and(|(kind, _)| kind == ItemKind::File)
+                    files.followed(capture, &entry.path).is_some_and(|(kind, _)| kind != ItemKind::Directory)
                 }
                 _ => false,
             };
