@@ -148,6 +148,12 @@ impl Pattern {
 /// Whether the names match as a whole. It goes by how many names the components so far can have taken, so that its time
 /// is names times components however many `**` there are.
 fn matches_all(components: &[Component], names: &[&[u8]]) -> bool {
+    let is_fixed = |component: &&Component| !matches!(component, Component::AnyDepth(_));
+    let (fixed, components) = components.split_at(components.iter().take_while(is_fixed).count());
+    let Some((head, names)) = names.split_at_checked(fixed.len()) else { return false };
+    if !fixed.iter().zip(head).all(|(component, name)| component.matches(name)) {
+        return false;
+    }
     // Whether so many names can have been taken.
     let mut taken = vec![false; names.len() + 1];
     if let Some(first) = taken.first_mut() {
@@ -157,26 +163,27 @@ fn matches_all(components: &[Component], names: &[&[u8]]) -> bool {
         let is_last = at + 1 == components.len();
         // The last place where a `**` can begin, from which it reaches furthest.
         let mut begin = None;
-        let mut next = vec![false; taken.len()];
-        for (count, reached) in next.iter_mut().enumerate() {
-            let before = count.checked_sub(1);
-            let was = |count: usize| taken.get(count).copied().unwrap_or_default();
+        // The name that is next, where the one before it was reached.
+        let mut next = None;
+        for (count, reached) in taken.iter_mut().enumerate() {
+            let before = next;
+            next = reached.then(|| names.get(count)).flatten();
             *reached = match component {
                 Component::AnyDepth(most) => {
                     // As the last component it stands for at least one name: the folder itself is not below itself.
-                    let newest = if is_last { before } else { Some(count) };
-                    begin = newest.filter(|newest| was(*newest)).or(begin);
+                    begin = match (is_last, *reached, before) {
+                        (false, true, _) => Some(count),
+                        (true, _, Some(_)) => count.checked_sub(1),
+                        _ => begin,
+                    };
                     begin.is_some_and(|begin| most.is_none_or(|most| count - begin <= most as usize))
                 }
-                component => before.is_some_and(|before| {
-                    was(before) && names.get(before).is_some_and(|name| component.matches(name))
-                }),
+                component => before.is_some_and(|name| component.matches(name)),
             };
         }
-        if !next.contains(&true) {
+        if !taken.contains(&true) {
             return false;
         }
-        taken = next;
     }
     taken.last().copied().unwrap_or_default()
 }
