@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_schemas::digest::Sha256Digest;
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue::HostCommand;
 use crate::clock;
+use crate::source::{Root, Watchdog};
 
 /// Where a program without a path is looked for, in this order.
 const FOLDERS: [&str; 6] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
@@ -122,19 +123,26 @@ pub fn run(
         stdout: Stream::default(),
         stderr: Stream::default(),
     };
-    let path = match find(command, examined) {
+    // Looking for the program, reading it and starting it can wait for ever for a file server that does not answer.
+    let mut watchdog = Watchdog::default();
+    let asked = command.clone();
+    let path = match watchdog.within(move |_| Ok(find(&asked, examined))).unwrap_or_else(failed) {
         Ok(path) => path,
         Err(end) => return Ok(CommandOutcome { end, ..outcome }),
     };
-    outcome.program = Some(HostProgram { sha256: digest(&path).ok(), path: path.clone() });
+    let read = path.clone();
+    let sha256 = watchdog.within(move |progress| digest(&read, progress)).ok();
+    outcome.program = Some(HostProgram { sha256, path: path.clone() });
     let begun = clock::monotonic_ns();
     outcome.started = clock::now();
-    let result = match spawn(&path, command) {
-        Ok(child) => {
-            let deadline = Instant::now() + Duration::from_secs(command.timeout_seconds.into());
-            Running::new(child, deadline, limit)
-                .and_then(|running| running.watch(&mut outcome, stdout, stderr))
-        }
+    let asked = command.clone();
+    // Where it is given up and starts after all, there is nobody to take it, and dropping it kills it.
+    let started = watchdog.within(move |_| {
+        let deadline = Instant::now() + Duration::from_secs(asked.timeout_seconds.into());
+        Running::new(spawn(&path, &asked)?, deadline, limit)
+    });
+    let result = match started {
+        Ok(running) => running.watch(&mut outcome, stdout, stderr),
         Err(error) => {
             outcome.end = CommandEnd::Failed(error.to_string());
             Ok(())
@@ -143,6 +151,10 @@ pub fn run(
     outcome.finished = clock::now().max(outcome.started);
     outcome.elapsed_ms = clock::monotonic_ns().saturating_sub(begun) / 1_000_000;
     result.map(|()| outcome)
+}
+
+fn failed<T>(error: io::Error) -> Result<T, CommandEnd> {
+    Err(CommandEnd::Failed(error.to_string()))
 }
 
 /// Finds the program, or tells how it ends without one.
@@ -165,12 +177,9 @@ fn find(command: &HostCommand, examined: Examined) -> Result<String, CommandEnd>
     candidates.into_iter().find(is_program).ok_or(CommandEnd::NotFound)
 }
 
-fn digest(path: &str) -> io::Result<Sha256Digest> {
-    // What is no regular file any more by now must not keep this waiting.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() || found.len() > PROGRAM_CAP {
+fn digest(path: &str, progress: &AtomicU64) -> io::Result<Sha256Digest> {
+    let file = Root::live()?.open_file(path)?.file;
+    if file.metadata()?.len() > PROGRAM_CAP {
         return Err(ErrorKind::FileTooLarge.into());
     }
     let mut hasher = Sha256::new();
@@ -181,6 +190,7 @@ fn digest(path: &str) -> io::Result<Sha256Digest> {
             0 => return Ok(Sha256Digest::from(hasher)),
             count => hasher.update(chunk.get(..count).unwrap_or_default()),
         }
+        progress.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Owns path patterns: one component at a time, so that a search can go down open folders; refuses relative paths,
 //! unknown variables and globs that do not parse.
 
+use std::collections::BTreeSet;
+
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::source::User;
@@ -55,12 +57,15 @@ const NAME: &str = "%%users.username%%";
 /// How deep a `**` goes right below a home folder that is `/` itself.
 const ROOT_AS_HOME: u32 = 2;
 
+/// The most users that a path is expanded for.
+const USERS_CAP: usize = 10_000;
+
 /// Whether a path stands for one of every user.
 pub(super) fn names_users(path: &str) -> bool {
     path.contains(HOME) || path.contains(NAME)
 }
 
-/// Parses a path; where it stands for users' folders, one pattern for each of them. `depth` is how deep a `**` without
+/// Parses a path; where it stands for users' folders, one pattern for each of them, 10,000 at most. `depth` is how deep a `**` without
 /// a number goes.
 pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<Vec<Pattern>, PatternError> {
     let rest = path.replace(HOME, "").replace(NAME, "");
@@ -73,7 +78,8 @@ pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<V
         return Ok(vec![Pattern::parse(path, depth)?]);
     }
     let mut patterns: Vec<Pattern> = Vec::new();
-    for user in users {
+    let mut known = BTreeSet::new();
+    for user in users.iter().take(USERS_CAP) {
         let named = match std::str::from_utf8(&user.name) {
             Ok(name) => path.replace(NAME, &globset::escape(name)),
             Err(_) if path.contains(NAME) => continue,
@@ -85,7 +91,7 @@ pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<V
             None => Pattern::parse(&named, depth)?,
         };
         // Several users can share a home.
-        if !patterns.iter().any(|known| known.text == pattern.text) {
+        if known.insert(pattern.text.clone()) {
             patterns.push(pattern);
         }
     }
@@ -135,24 +141,51 @@ impl Pattern {
     /// Whether an absolute path, raw bytes, matches as a whole.
     pub fn matches(&self, path: &[u8]) -> bool {
         let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-        matches_from(&self.components, &names)
+        matches_all(&self.components, &names)
     }
 }
 
-fn matches_from(components: &[Component], names: &[&[u8]]) -> bool {
-    match (components, names) {
-        ([], []) => true,
-        // As the last component `**` stands for at least one name: the folder itself is not below itself.
-        ([Component::AnyDepth(most)], names) => {
-            !names.is_empty() && most.is_none_or(|most| names.len() <= most as usize)
-        }
-        ([Component::AnyDepth(most), rest @ ..], names) => {
-            let most = most.map_or(names.len(), |most| names.len().min(most as usize));
-            (0..=most).any(|skipped| matches_from(rest, names.get(skipped..).unwrap_or_default()))
-        }
-        ([component, rest @ ..], [name, more @ ..]) => component.matches(name) && matches_from(rest, more),
-        _ => false,
+/// Whether the names match as a whole. It goes by how many names the components so far can have taken, so that its time
+/// is names times components however many `**` there are.
+fn matches_all(components: &[Component], names: &[&[u8]]) -> bool {
+    let is_fixed = |component: &&Component| !matches!(component, Component::AnyDepth(_));
+    let (fixed, components) = components.split_at(components.iter().take_while(is_fixed).count());
+    let Some((head, names)) = names.split_at_checked(fixed.len()) else { return false };
+    if !fixed.iter().zip(head).all(|(component, name)| component.matches(name)) {
+        return false;
     }
+    // Whether so many names can have been taken.
+    let mut taken = vec![false; names.len() + 1];
+    if let Some(first) = taken.first_mut() {
+        *first = true;
+    }
+    for (at, component) in components.iter().enumerate() {
+        let is_last = at + 1 == components.len();
+        // The last place where a `**` can begin, from which it reaches furthest.
+        let mut begin = None;
+        // The name that is next, where the one before it was reached.
+        let mut next = None;
+        for (count, reached) in taken.iter_mut().enumerate() {
+            let before = next;
+            next = reached.then(|| names.get(count)).flatten();
+            *reached = match component {
+                Component::AnyDepth(most) => {
+                    // As the last component it stands for at least one name: the folder itself is not below itself.
+                    begin = match (is_last, *reached, before) {
+                        (false, true, _) => Some(count),
+                        (true, _, Some(_)) => count.checked_sub(1),
+                        _ => begin,
+                    };
+                    begin.is_some_and(|begin| most.is_none_or(|most| count - begin <= most as usize))
+                }
+                component => before.is_some_and(|name| component.matches(name)),
+            };
+        }
+        if !taken.contains(&true) {
+            return false;
+        }
+    }
+    taken.last().copied().unwrap_or_default()
 }
 
 impl Component {
@@ -225,6 +258,13 @@ mod tests {
             let parsed = Pattern::parse(pattern, None).expect(pattern);
             assert_eq!(parsed.matches(path.as_bytes()), expected, "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn many_depths_in_one_pattern_are_no_search_without_end() {
+        let pattern = Pattern::parse(&"/**/a".repeat(40), None).expect("good");
+        assert!(!pattern.matches("/a/b".repeat(2_000).as_bytes()));
+        assert!(pattern.matches("/b/a".repeat(2_000).as_bytes()));
     }
 
     #[test]

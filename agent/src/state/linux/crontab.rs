@@ -1,11 +1,13 @@
 //! Owns the tables of what cron, anacron and at start; refuses to run a job or to judge it.
 
+use std::collections::HashSet;
 use std::io;
 
 use holdfast_schemas::item::ItemKind;
 
 use super::files::{Entry, Files, SMALL, lines};
 use super::row::row;
+use super::startup_items::is_executable;
 use super::text::{Twin, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -131,7 +133,7 @@ fn capture_crontabs(capture: &mut TableCapture<'_>) -> io::Result<()> {
     if let Some(entry) = files.entry(capture, b"/etc/anacrontab") {
         capture_crontab(capture, &mut files, &entry, Owner::Anacron)?;
     }
-    for spool in SPOOLS {
+    for spool in distinct(capture, &mut files, &SPOOLS) {
         for entry in files.entries(capture, spool) {
             capture_crontab(capture, &mut files, &entry, Owner::One(&entry.name))?;
         }
@@ -139,10 +141,18 @@ fn capture_crontabs(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for (folder, event) in SCRIPTS {
         for entry in files.entries(capture, folder).into_iter().filter(is_file) {
             let job = Job { event, command: &entry.path, username: Some(b"root"), ..Job::default() };
-            capture.row(&job.row(&entry, None))?;
+            let executable = is_executable(capture, &mut files, &entry);
+            capture.row(&job.row(&entry, None, executable))?;
         }
     }
     Ok(())
+}
+
+/// The folders that are not others of them by another name, as where one is a link to another.
+fn distinct<'a>(capture: &mut TableCapture<'_>, files: &mut Files, folders: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut seen = HashSet::new();
+    let mut is_new = |folder: &&[u8]| files.identity(capture, folder).is_some_and(|found| seen.insert(found));
+    folders.iter().copied().filter(|folder| is_new(folder)).collect()
 }
 
 /// A file, or a link that may lead to one.
@@ -156,13 +166,16 @@ fn capture_crontab(
     entry: &Entry,
     owner: Owner<'_>,
 ) -> io::Result<()> {
-    if !is_file(entry) {
+    let leads_to_a_folder = entry.kind == ItemKind::Symlink
+        && files.followed(capture, &entry.path).is_some_and(|(kind, _)| kind == ItemKind::Directory);
+    if !is_file(entry) || leads_to_a_folder {
         return Ok(());
     }
+    let executable = is_executable(capture, files, entry);
     let Some(file) = files.text(capture, &entry.path, SMALL) else { return Ok(()) };
     for (number, line) in lines(&file) {
         if let Some(job) = parse_job(line, owner) {
-            capture.row(&job.row(entry, Some(number)))?;
+            capture.row(&job.row(entry, Some(number), executable))?;
         }
     }
     Ok(())
@@ -177,7 +190,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn row(&self, entry: &Entry, line: Option<u64>) -> CrontabRow {
+    fn row(&self, entry: &Entry, line: Option<u64>, executable: bool) -> CrontabRow {
         let [minute, hour, day_of_month, month, day_of_week] = self.time.map(text);
         CrontabRow {
             event: text(self.event),
@@ -190,7 +203,7 @@ impl Job<'_> {
             path: text(&entry.path),
             username: self.username.map(text),
             line,
-            executable: entry.mode & 0o111 != 0,
+            executable,
         }
     }
 }
@@ -242,7 +255,7 @@ fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
 
 fn capture_at_jobs(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    for spool in AT_SPOOLS {
+    for spool in distinct(capture, &mut files, &AT_SPOOLS) {
         for entry in files.entries(capture, spool) {
             // `.SEQ` counts the jobs.
             if !is_file(&entry) || entry.name.starts_with(b".") {

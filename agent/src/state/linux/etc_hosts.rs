@@ -67,6 +67,9 @@ row! {
     }
 }
 
+/// The longest configuration of a resolver: each of its rows repeats its options.
+const RESOLVER_CAP: usize = 16 << 10;
+
 fn capture_hosts(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let file = Files::of(capture)?.text(capture, b"/etc/hosts", SMALL).unwrap_or_default();
     for (number, line) in lines(&file) {
@@ -82,13 +85,13 @@ fn capture_hosts(capture: &mut TableCapture<'_>) -> io::Result<()> {
 fn capture_resolvers(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
     for path in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/resolv.conf"] {
-        let file = files.text(capture, path.as_bytes(), SMALL).unwrap_or_default();
+        let file = files.text(capture, path.as_bytes(), RESOLVER_CAP).unwrap_or_default();
         capture_settings(capture, path.as_bytes(), &file, resolv_line)?;
     }
     let more = files.entries(capture, b"/etc/systemd/resolved.conf.d").into_iter();
     let more = more.filter(|entry| entry.name.ends_with(b".conf")).map(|entry| entry.path);
     for path in std::iter::once(b"/etc/systemd/resolved.conf".to_vec()).chain(more) {
-        let file = files.text(capture, &path, SMALL).unwrap_or_default();
+        let file = files.text(capture, &path, RESOLVER_CAP).unwrap_or_default();
         capture_settings(capture, &path, &file, resolved_line)?;
     }
     Ok(())

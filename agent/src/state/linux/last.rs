@@ -1,5 +1,6 @@
 //! Owns the table of logins and failed logins with every rotated file that is left; refuses to hold a whole file.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
@@ -64,19 +65,19 @@ row! {
 const PACKED: [&[u8]; 5] = [b".xz", b".zst", b".bz2", b".lzma", b".Z"];
 /// The most records taken of one file; of a longer one the newest.
 const RECORDS_CAP: u64 = 1 << 20;
-/// The most that is inflated of one file, in bytes.
-const INFLATED_CAP: u64 = RECORDS_CAP * 400;
+/// The most that is inflated of one file, in bytes: a multiple of 384 and of 400, so that a cut file keeps its layout.
+const INFLATED_CAP: u64 = 9_600 * 43_690;
 
 fn capture_logins(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    let run = files.entries(capture, b"/run").into_iter().filter(|entry| entry.name == b"utmp");
+    let run = files.entry(capture, b"/run/utmp").into_iter();
     // Where /var/run is a link to /run, it has nothing of its own.
     let own_run = files.entry(capture, b"/var/run").is_some_and(|entry| entry.kind == ItemKind::Directory);
     let var_run = if own_run { files.entry(capture, b"/var/run/utmp") } else { None };
     let logs = files.entries(capture, b"/var/log").into_iter().filter(|entry| is_login_file(&entry.name));
     let all: Vec<Entry> = run.chain(var_run).chain(logs).collect();
     for entry in all {
-        capture_file(capture, &entry)?;
+        capture_file(capture, &mut files, &entry)?;
     }
     name_databases(capture, &mut files, &["/var/lib/wtmpdb/wtmp.db", "/var/log/wtmp.db"]);
     Ok(())
@@ -102,7 +103,7 @@ fn is_login_file(name: &[u8]) -> bool {
     })
 }
 
-fn capture_file(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<()> {
+fn capture_file(capture: &mut TableCapture<'_>, files: &mut Files, entry: &Entry) -> io::Result<()> {
     let shown = text(&entry.path).0;
     let packed = PACKED.iter().find(|end| entry.name.ends_with(end));
     let read = match packed {
@@ -113,8 +114,13 @@ fn capture_file(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<()>
                 format!("compressed ({end}), copied as a file only"),
             ))
         }
-        None if entry.name.ends_with(b".gz") => capture_inflated(capture, entry),
-        None => capture_plain(capture, entry),
+        None => files.open(&entry.path).and_then(|open| {
+            if entry.name.ends_with(b".gz") {
+                capture_inflated(capture, entry, &open.file)
+            } else {
+                capture_plain(capture, entry, open.file)
+            }
+        }),
     };
     match read {
         Ok(0) => {}
@@ -129,10 +135,9 @@ fn capture_file(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<()>
     Ok(())
 }
 
-fn capture_plain(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<usize> {
-    let mut file = capture.root().open_file(&entry.path)?.file;
+fn capture_plain(capture: &mut TableCapture<'_>, entry: &Entry, mut file: File) -> io::Result<usize> {
     let length = file.metadata()?.len();
-    let layout = layout_of(length);
+    let layout = layout_of(length, capture.root().is_live());
     let records = length / layout.size as u64;
     let skipped = records.saturating_sub(RECORDS_CAP);
     if skipped > 0 {
@@ -144,14 +149,13 @@ fn capture_plain(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<us
     capture_records(capture, entry, file.take(length - skipped * layout.size as u64), layout, skipped)
 }
 
-fn capture_inflated(capture: &mut TableCapture<'_>, entry: &Entry) -> io::Result<usize> {
+fn capture_inflated(capture: &mut TableCapture<'_>, entry: &Entry, mut file: &File) -> io::Result<usize> {
     // The length decides the layout, and only a first pass tells it.
-    let inflated = |capture: &TableCapture<'_>| -> io::Result<_> {
-        Ok(MultiGzDecoder::new(capture.root().open_file(&entry.path)?.file).take(INFLATED_CAP))
-    };
-    let length = io::copy(&mut inflated(capture)?, &mut io::sink());
-    let layout = layout_of(length.as_ref().copied().unwrap_or_default());
-    let left = capture_records(capture, entry, inflated(capture)?, layout, 0)?;
+    let length = io::copy(&mut MultiGzDecoder::new(file).take(INFLATED_CAP), &mut io::sink());
+    let layout = layout_of(length.as_ref().copied().unwrap_or_default(), capture.root().is_live());
+    file.rewind()?;
+    let inflated = MultiGzDecoder::new(file).take(INFLATED_CAP);
+    let left = capture_records(capture, entry, inflated, layout, 0)?;
     if length? == INFLATED_CAP {
         return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "only its oldest records are read"));
     }
@@ -222,6 +226,11 @@ fn login_row(login: &Login<'_>, path: &[u8], failed: bool, record: u64) -> LastR
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_that_is_cut_ends_with_a_whole_record_of_either_layout() {
+        assert!(INFLATED_CAP.is_multiple_of(384) && INFLATED_CAP.is_multiple_of(400));
+    }
 
     #[test]
     fn rotated_forms_are_login_files_and_others_are_not() {

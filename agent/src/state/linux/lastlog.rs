@@ -49,7 +49,7 @@ row! {
 fn capture_lastlog(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
     name_databases(capture, &mut files, &["/var/lib/lastlog/lastlog2.db"]);
-    let file = match capture.root().open_file(PATH) {
+    let file = match files.open(PATH.as_bytes()) {
         Ok(open) => open.file,
         Err(reason) if is_absent(&reason) => return Ok(()),
         Err(reason) => {

@@ -79,7 +79,7 @@ fn capture_version(capture: &mut TableCapture<'_>) -> io::Result<()> {
         .filter(|entry| entry.kind == holdfast_schemas::item::ItemKind::Symlink);
     let linked = linked.and_then(|entry| files.link(capture, &entry.path));
     let time_zone = linked.as_deref().and_then(zone_of).map(text).or(time_zone);
-    let header = files.within(capture, b"/bin/sh", |root| {
+    let header = files.within(capture, b"/bin/sh", |root, _| {
         let mut header = Vec::with_capacity(20);
         root.open_file("/bin/sh")?.file.take(20).read_to_end(&mut header)?;
         Ok(header)

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use serde::Serialize;
-
 use super::process_folders::{has_ended, keep_small};
-use super::text::{number, optional, text};
+use super::row::row;
+use super::text::{Twin, number, text};
 use super::utmp::{Login, logins};
 use crate::source::kernel_dir;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -21,55 +20,41 @@ pub(super) const TABLE: Table = Table {
     capture: capture_sessions,
 };
 
-/// One record of the login accounting file, or one session of systemd-logind.
-#[derive(Serialize)]
-struct SessionRow {
-    /// osquery: Kind of record: empty, boot_time, new_time, old_time, init, login, user, dead, runlevel,
-    /// accounting, unknown; for a logind session its class.
-    r#type: String,
-    /// osquery: User name.
-    user: String,
-    /// Derived: Base64 of the exact bytes behind `user`; null where `user` is those bytes verbatim.
-    user_raw: Option<String>,
-    /// osquery: Terminal, without `/dev/`; empty where there is none.
-    tty: String,
-    /// Derived: Base64 of the exact bytes behind `tty`; null where `tty` is those bytes verbatim.
-    tty_raw: Option<String>,
-    /// osquery: Remote host as the login program wrote it; empty where there is none.
-    host: String,
-    /// Derived: Base64 of the exact bytes behind `host`; null where `host` is those bytes verbatim.
-    host_raw: Option<String>,
-    /// osquery: When the entry was made, Unix seconds by the host's clock.
-    time: Option<i64>,
-    /// osquery: Process that made the entry, or the session's leader.
-    pid: Option<i64>,
-    /// Derived: Fraction of `time`, in microseconds.
-    microseconds: Option<i64>,
-    /// Derived: Remote IP address as the login program wrote it; null where it is zero.
-    address: Option<String>,
-    /// Derived: utmp session number, or the logind session's identifier.
-    session: Option<String>,
-    /// Derived: utmp `ut_id`, the inittab identifier; empty for logind sessions.
-    terminal_id: String,
-    /// Derived: Base64 of the exact bytes behind `terminal_id`; null where `terminal_id` is those bytes
-    /// verbatim.
-    terminal_id_raw: Option<String>,
-    /// Derived: User id of a logind session; utmp has none.
-    uid: Option<u32>,
-    /// Derived: State of a logind session (active, online, closing); utmp has none.
-    state: Option<String>,
-    /// Derived: Base64 of the exact bytes behind `state`; null where `state` is those bytes verbatim.
-    state_raw: Option<String>,
-    /// Derived: Service that opened a logind session, such as `sshd`; utmp has none.
-    service: Option<String>,
-    /// Derived: Base64 of the exact bytes behind `service`; null where `service` is those bytes verbatim.
-    service_raw: Option<String>,
-    /// Derived: systemd scope unit of a logind session; utmp has none.
-    scope: Option<String>,
-    /// Derived: Base64 of the exact bytes behind `scope`; null where `scope` is those bytes verbatim.
-    scope_raw: Option<String>,
-    /// Derived: File the row was read from.
-    source: String,
+row! {
+    /// One record of the login accounting file, or one session of systemd-logind.
+    struct SessionRow {
+        /// osquery: Kind of record: empty, boot_time, new_time, old_time, init, login, user, dead, runlevel,
+        /// accounting, unknown; for a logind session its class.
+        r#type: Twin,
+        /// osquery: User name.
+        user: Twin,
+        /// osquery: Terminal, without `/dev/`; empty where there is none.
+        tty: Twin,
+        /// osquery: Remote host as the login program wrote it; empty where there is none.
+        host: Twin,
+        /// osquery: When the entry was made, Unix seconds by the host's clock.
+        time: Option<i64>,
+        /// osquery: Process that made the entry, or the session's leader.
+        pid: Option<i64>,
+        /// Derived: Fraction of `time`, in microseconds.
+        microseconds: Option<i64>,
+        /// Derived: Remote IP address as the login program wrote it; null where it is zero.
+        address: Option<String>,
+        /// Derived: utmp session number, or the logind session's identifier.
+        session: Option<String>,
+        /// Derived: utmp `ut_id`, the inittab identifier; empty for logind sessions.
+        terminal_id: Twin,
+        /// Derived: User id of a logind session; utmp has none.
+        uid: Option<u32>,
+        /// Derived: State of a logind session (active, online, closing); utmp has none.
+        state: Option<Twin>,
+        /// Derived: Service that opened a logind session, such as `sshd`; utmp has none.
+        service: Option<Twin>,
+        /// Derived: systemd scope unit of a logind session; utmp has none.
+        scope: Option<Twin>,
+        /// Derived: File the row was read from.
+        source: String,
+    }
 }
 
 const UTMP: &str = "/run/utmp";
@@ -111,7 +96,14 @@ fn capture_logind(capture: &mut TableCapture<'_>) -> io::Result<()> {
             break;
         }
         // `<id>.ref` beside a session is the pipe that keeps it alive; its file has only letters and digits.
-        let Some(id) = std::str::from_utf8(&name).ok().filter(|id| !id.contains('.')) else { continue };
+        if name.ends_with(b".ref") {
+            continue;
+        }
+        let Some(id) = std::str::from_utf8(&name).ok().filter(|id| !id.contains('.')) else {
+            let reason = io::Error::new(io::ErrorKind::InvalidInput, "not the name of a session, not read");
+            capture.gap(format!("{SESSIONS}/{}", text(&name).0), &reason);
+            continue;
+        };
         let path = format!("{SESSIONS}/{id}");
         if let Some(file) = keep_small(capture, &path) {
             capture.row(&logind_row(&file, id, path))?;
@@ -121,32 +113,21 @@ fn capture_logind(capture: &mut TableCapture<'_>) -> io::Result<()> {
 }
 
 fn login_row(login: &Login<'_>) -> SessionRow {
-    let (user, user_raw) = text(login.user);
-    let (tty, tty_raw) = text(login.line);
-    let (host, host_raw) = text(login.host);
-    let (terminal_id, terminal_id_raw) = text(login.id);
     SessionRow {
-        r#type: login.kind.to_owned(),
-        user,
-        user_raw,
-        tty,
-        tty_raw,
-        host,
-        host_raw,
+        r#type: text(login.kind.as_bytes()),
+        user: text(login.user),
+        tty: text(login.line),
+        host: text(login.host),
         time: Some(login.seconds),
         pid: Some(i64::from(login.pid)),
         microseconds: Some(login.microseconds),
         address: login.address.map(|address| address.to_string()),
         session: Some(login.session.to_string()),
-        terminal_id,
-        terminal_id_raw,
+        terminal_id: text(login.id),
         uid: None,
         state: None,
-        state_raw: None,
         service: None,
-        service_raw: None,
         scope: None,
-        scope_raw: None,
         source: UTMP.to_owned(),
     }
 }
@@ -157,35 +138,22 @@ fn logind_row(file: &[u8], id: &str, source: String) -> SessionRow {
         file.split(|byte| *byte == b'\n')
             .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    let (user, user_raw) = text(value("USER").unwrap_or_default());
-    let (tty, tty_raw) = text(value("TTY").unwrap_or_default());
-    let (host, host_raw) = text(value("REMOTE_HOST").unwrap_or_default());
-    let (state, state_raw) = optional(value("STATE"));
-    let (service, service_raw) = optional(value("SERVICE"));
-    let (scope, scope_raw) = optional(value("SCOPE"));
     let began: Option<i64> = value("REALTIME").and_then(number);
     SessionRow {
-        r#type: text(value("CLASS").unwrap_or(b"unknown")).0,
-        user,
-        user_raw,
-        tty,
-        tty_raw,
-        host,
-        host_raw,
+        r#type: text(value("CLASS").unwrap_or(b"unknown")),
+        user: text(value("USER").unwrap_or_default()),
+        tty: text(value("TTY").unwrap_or_default()),
+        host: text(value("REMOTE_HOST").unwrap_or_default()),
         time: began.map(|began| began.div_euclid(1_000_000)),
         pid: value("LEADER").and_then(number),
         microseconds: began.map(|began| began.rem_euclid(1_000_000)),
         address: None,
         session: Some(id.to_owned()),
-        terminal_id: String::new(),
-        terminal_id_raw: None,
+        terminal_id: text(b""),
         uid: value("UID").and_then(number),
-        state,
-        state_raw,
-        service,
-        service_raw,
-        scope,
-        scope_raw,
+        state: value("STATE").map(text),
+        service: value("SERVICE").map(text),
+        scope: value("SCOPE").map(text),
         source,
     }
 }
@@ -198,9 +166,14 @@ mod tests {
     fn logind_session_is_read_by_names() {
         let file = b"# private\nUID=1000\nUSER=alice\nSTATE=active\nTTY=pts/0\nREMOTE_HOST=192.0.2.9\nSERVICE=sshd\nLEADER=77\nCLASS=user\nREALTIME=1700000000123456\n";
         let row = logind_row(file, "4", "/run/systemd/sessions/4".to_owned());
-        assert_eq!((row.user.as_str(), row.uid, row.pid), ("alice", Some(1000), Some(77)));
+        assert_eq!((row.user.0.as_str(), row.uid, row.pid), ("alice", Some(1000), Some(77)));
         assert_eq!((row.time, row.microseconds), (Some(1_700_000_000), Some(123_456)));
-        assert_eq!((row.host.as_str(), row.state.as_deref()), ("192.0.2.9", Some("active")));
+        assert_eq!((row.host.0.as_str(), row.state.unwrap().0.as_str()), ("192.0.2.9", "active"));
+    }
+
+    #[test]
+    fn class_that_is_no_text_keeps_its_bytes() {
+        assert_eq!(logind_row(b"CLASS=\xff\n", "4", String::new()).r#type.1.as_deref(), Some("/w=="));
     }
 
     #[test]

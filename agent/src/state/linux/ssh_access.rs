@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use globset::GlobBuilder;
-
 use super::files::{Files, Home, SMALL, join, lines, split};
 use super::row::row;
 use super::text::{Twin, fields, text};
+use crate::catalogue::Component;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -47,11 +46,11 @@ row! {
     struct AuthorizedKeyRow {
         /// osquery: User whose account it opens.
         uid: u32,
-        /// osquery: Kind of key, such as `ssh-ed25519`; empty where the line has none.
+        /// osquery: Kind of key, such as `ssh-ed25519`; empty where the line holds no key.
         algorithm: Twin,
         /// osquery: The public key in base64, as written.
         key: Twin,
-        /// osquery: Options before the key, such as `command="..."`, as written.
+        /// osquery: Options before the key, such as `command="..."`, as written; of a line without a key only its length.
         options: Twin,
         /// osquery: Comment behind the key.
         comment: Twin,
@@ -86,52 +85,92 @@ fn capture_authorized_keys(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut patterns = vec![b".ssh/authorized_keys".to_vec(), b".ssh/authorized_keys2".to_vec()];
     add_configured(capture, &mut files, &mut patterns)?;
     let mut read = BTreeSet::new();
-    for home in files.homes(capture) {
-        capture.go_on()?;
+    for account in files.accounts(capture) {
         for pattern in &patterns {
-            let path = key_file(pattern, &home);
-            if !read.insert((path.clone(), home.uid)) {
-                continue;
-            }
-            let Some(file) = files.text(capture, &path, SMALL) else { continue };
-            for (line, key) in lines(&file) {
-                if let Some([options, algorithm, key, comment]) = parse_key(key) {
-                    capture.row(&AuthorizedKeyRow {
-                        uid: home.uid,
-                        algorithm: text(algorithm),
-                        key: text(key),
-                        options: text(options),
-                        comment: text(comment),
-                        key_file: text(&path),
-                        line,
-                    })?;
-                }
+            capture.go_on()?;
+            let path = key_file(pattern, &account);
+            if read.insert((path.clone(), account.uid))
+                && let Some(file) = text_for(capture, &mut files, &account, &path)
+            {
+                capture_keys(capture, &file, &account, &path)?;
             }
         }
     }
     Ok(())
 }
 
+/// The file at `path`; in the account's own home no link, which could lead to what the account may not read.
+fn text_for(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    account: &Home,
+    path: &[u8],
+) -> Option<Vec<u8>> {
+    if path.starts_with(&join(&account.path, b"")) {
+        files.own_text(capture, path, SMALL)
+    } else {
+        files.text(capture, path, SMALL)
+    }
+}
+
+fn capture_keys(capture: &mut TableCapture<'_>, file: &[u8], account: &Home, path: &[u8]) -> io::Result<()> {
+    for (line, written) in lines(file) {
+        let written = written.trim_ascii();
+        if written.is_empty() || written.starts_with(b"#") {
+            continue;
+        }
+        let [options, algorithm, key, comment] = parse_key(written).map_or_else(
+            || {
+                [
+                    text(format!("(no key, {} bytes)", written.len()).as_bytes()),
+                    text(b""),
+                    text(b""),
+                    text(b""),
+                ]
+            },
+            |parts| parts.map(text),
+        );
+        let key_file = text(path);
+        capture.row(&AuthorizedKeyRow {
+            uid: account.uid,
+            algorithm,
+            key,
+            options,
+            comment,
+            key_file,
+            line,
+        })?;
+    }
+    Ok(())
+}
+
 fn capture_known_hosts(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    let mut places: Vec<(u32, Vec<u8>)> =
-        vec![(0, b"/etc/ssh/ssh_known_hosts".to_vec()), (0, b"/etc/ssh/ssh_known_hosts2".to_vec())];
-    for home in files.homes(capture) {
-        places.push((home.uid, join(&home.path, b".ssh/known_hosts")));
-        places.push((home.uid, join(&home.path, b".ssh/known_hosts2")));
+    for path in [&b"/etc/ssh/ssh_known_hosts"[..], b"/etc/ssh/ssh_known_hosts2"] {
+        let file = files.text(capture, path, SMALL).unwrap_or_default();
+        capture_hosts(capture, &file, 0, path)?;
     }
-    for (uid, path) in places {
-        let Some(file) = files.text(capture, &path, SMALL) else { continue };
-        for (number, line) in lines(&file) {
-            let line = line.trim_ascii();
-            if !line.is_empty() && !line.starts_with(b"#") {
-                let key = if is_host_key(line) {
-                    text(line)
-                } else {
-                    text(format!("(no host key, {} bytes)", line.len()).as_bytes())
-                };
-                capture.row(&KnownHostRow { uid, key, key_file: text(&path), line: number })?;
-            }
+    for home in files.homes(capture) {
+        capture.go_on()?;
+        for name in [&b".ssh/known_hosts"[..], b".ssh/known_hosts2"] {
+            let path = join(&home.path, name);
+            let file = files.own_text(capture, &path, SMALL).unwrap_or_default();
+            capture_hosts(capture, &file, home.uid, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn capture_hosts(capture: &mut TableCapture<'_>, file: &[u8], uid: u32, path: &[u8]) -> io::Result<()> {
+    for (number, line) in lines(file) {
+        let line = line.trim_ascii();
+        if !line.is_empty() && !line.starts_with(b"#") {
+            let key = if is_host_key(line) {
+                text(line)
+            } else {
+                text(format!("(no host key, {} bytes)", line.len()).as_bytes())
+            };
+            capture.row(&KnownHostRow { uid, key, key_file: text(path), line: number })?;
         }
     }
     Ok(())
@@ -159,62 +198,75 @@ fn add_configured(
 ) -> io::Result<()> {
     let mut configs = vec![b"/etc/ssh/sshd_config".to_vec()];
     let mut next = 0;
+    let mut left_out = false;
     while let Some(path) = configs.get(next).cloned() {
         next += 1;
-        capture.go_on()?;
         let file = files.text(capture, &path, SMALL).unwrap_or_default();
         for (_, line) in lines(&file) {
+            capture.go_on()?;
             let Some((keyword, values)) = directive(line) else { continue };
             if keyword.eq_ignore_ascii_case(b"AuthorizedKeysFile") {
-                patterns.extend(values.into_iter().filter(|value| !value.eq_ignore_ascii_case(b"none")));
+                let named = values.into_iter().filter(|value| !value.eq_ignore_ascii_case(b"none"));
+                left_out |= add(patterns, named, PATTERNS_CAP);
             } else if keyword.eq_ignore_ascii_case(b"Include") {
                 for value in values {
-                    for found in included(capture, files, &value) {
-                        if !configs.contains(&found) {
-                            configs.push(found);
-                        }
-                    }
+                    left_out |= add(&mut configs, included(capture, files, &value).into_iter(), CONFIGS_CAP);
                 }
             }
         }
-        if configs.len() > CONFIGS_CAP || patterns.len() > PATTERNS_CAP {
-            let reason =
-                io::Error::new(io::ErrorKind::QuotaExceeded, "more includes or key files than are read");
-            capture.gap("/etc/ssh/sshd_config", &reason);
-            configs.truncate(CONFIGS_CAP);
-            patterns.truncate(PATTERNS_CAP);
-        }
+    }
+    if left_out {
+        let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "more includes or key files than are read");
+        capture.gap("/etc/ssh/sshd_config", &reason);
     }
     Ok(())
+}
+
+/// Adds what is new while there is room, and tells whether some was left out.
+fn add(to: &mut Vec<Vec<u8>>, found: impl Iterator<Item = Vec<u8>>, cap: usize) -> bool {
+    for path in found {
+        if !to.contains(&path) {
+            if to.len() >= cap {
+                return true;
+            }
+            to.push(path);
+        }
+    }
+    false
 }
 
 /// The files that an `Include` of sshd_config(5) names, with wildcards in the last name.
 fn included(capture: &mut TableCapture<'_>, files: &mut Files, value: &[u8]) -> Vec<Vec<u8>> {
     let path = if value.starts_with(b"/") { value.to_vec() } else { join(b"/etc/ssh", value) };
     let Some((folder, name)) = split(&path) else { return Vec::new() };
-    if !name.iter().any(|byte| b"*?[".contains(byte)) {
+    let is_pattern = |part: &[u8]| part.iter().any(|byte| b"*?[".contains(byte));
+    let mut refused = |reason: &str| {
+        capture.gap(text(&path).0, &io::Error::new(io::ErrorKind::Unsupported, reason));
+        Vec::new()
+    };
+    if is_pattern(folder) {
+        return refused("an include with a wildcard in a folder's name, not read");
+    }
+    if !is_pattern(name) {
         return vec![path];
     }
-    let glob = std::str::from_utf8(name).ok().and_then(|name| GlobBuilder::new(name).build().ok());
-    let Some(glob) = glob.map(|glob| glob.compile_matcher()) else {
-        let reason = io::Error::new(io::ErrorKind::InvalidData, "an include that is no pattern");
-        capture.gap(text(&path).0, &reason);
-        return Vec::new();
+    let Some(pattern) = std::str::from_utf8(name).ok().and_then(|name| Component::of_name(name).ok()) else {
+        return refused("an include that is no pattern");
     };
-    let entries = files.entries(capture, folder);
-    let matches = |name: &[u8]| {
-        use std::os::unix::ffi::OsStrExt;
-        glob.is_match(std::path::Path::new(std::ffi::OsStr::from_bytes(name)))
-    };
-    entries.into_iter().filter(|entry| matches(&entry.name)).map(|entry| entry.path).collect()
+    let entries = files.entries(capture, folder).into_iter();
+    entries.filter(|entry| pattern.matches(&entry.name)).map(|entry| entry.path).collect()
 }
 
-/// The keyword of a line of sshd_config and its values, which may be quoted.
+/// The keyword of a line of sshd_config and its values, each of which may be quoted.
 fn directive(line: &[u8]) -> Option<(&[u8], Vec<Vec<u8>>)> {
     let line = line.trim_ascii();
-    let end = line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=')?;
-    let (keyword, rest) = line.split_at_checked(end)?;
-    let rest = rest.trim_ascii_start();
+    let (keyword, rest) = match line.strip_prefix(b"\"") {
+        Some(quoted) => quoted.split_at_checked(quoted.iter().position(|byte| *byte == b'"')?)?,
+        None => {
+            line.split_at_checked(line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=')?)?
+        }
+    };
+    let rest = rest.strip_prefix(b"\"").unwrap_or(rest).trim_ascii_start();
     let mut rest = rest.strip_prefix(b"=").unwrap_or(rest).trim_ascii();
     let mut values = Vec::new();
     while let Some(first) = rest.first() {
@@ -246,7 +298,7 @@ fn key_file(pattern: &[u8], home: &Home) -> Vec<u8> {
             (b'%', Some(token @ (b'h' | b'u' | b'U' | b'%'))) => {
                 bytes.next();
                 match token {
-                    b'h' => path.extend_from_slice(&home.path),
+                    b'h' => path.extend_from_slice(home.path.strip_suffix(b"/").unwrap_or(&home.path)),
                     b'u' => path.extend_from_slice(&home.user),
                     b'U' => path.extend_from_slice(home.uid.to_string().as_bytes()),
                     _ => path.push(b'%'),
@@ -258,20 +310,18 @@ fn key_file(pattern: &[u8], home: &Home) -> Vec<u8> {
     if path.starts_with(b"/") { path } else { join(&home.path, &path) }
 }
 
-/// Options, algorithm, key and comment of a line, sshd(8); what is no key is all options, so that nothing is lost.
+/// Options, algorithm, key and comment of a line, sshd(8); nothing where it holds no key: the file may be another one, with
+/// a secret in it, that only stands where keys are looked for.
 fn parse_key(line: &[u8]) -> Option<[&[u8]; 4]> {
-    let line = line.trim_ascii();
-    if line.is_empty() || line.starts_with(b"#") {
-        return None;
-    }
     let (options, rest) =
         if is_algorithm(line) { (&b""[..], line) } else { line.split_at_checked(options_end(line))? };
     let rest = rest.trim_ascii_start();
-    if !is_algorithm(rest) {
-        return Some([line, b"", b"", b""]);
-    }
     let mut words = fields(rest);
-    let (algorithm, key) = (words.next()?, words.next().unwrap_or_default());
+    let (algorithm, key) = (words.next()?, words.next()?);
+    // Every key begins with the length of its algorithm's name, three zero bytes first.
+    if !is_algorithm(rest) || !key.starts_with(b"AAAA") {
+        return None;
+    }
     let comment = cut(cut(rest, |byte| byte.is_ascii_whitespace()).1.trim_ascii_start(), |byte| {
         byte.is_ascii_whitespace()
     });
@@ -328,10 +378,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_kept_as_options() {
-        assert_eq!(parse_key(b"\xff\"garbage").unwrap()[0], b"\xff\"garbage");
-        assert_eq!(parse_key(b"ssh-rsa").unwrap()[1], b"ssh-rsa");
-        assert!(parse_key(b"# ssh-rsa AAAA").is_none());
+    fn what_is_no_key_is_not_shown() {
+        for line in [
+            &b"\xff\"garbage"[..],
+            b"ssh-rsa",
+            b"ssh-rsa secret",
+            b"root:$6$salt$digest:19000:0:99999:7:::",
+            b"secret words ssh-rsa AAAA",
+        ] {
+            assert_eq!(parse_key(line), None);
+        }
     }
 
     #[test]
@@ -346,6 +402,7 @@ mod tests {
     fn directives_are_read_with_quotes_and_equals() {
         let (keyword, values) = directive(b" authorizedkeysfile = \"/a b\" .k # c").unwrap();
         assert_eq!((keyword, values), (&b"authorizedkeysfile"[..], vec![b"/a b".to_vec(), b".k".to_vec()]));
+        assert_eq!(directive(b"\"AuthorizedKeysFile\" /k").unwrap().0, b"AuthorizedKeysFile");
         assert!(directive(b"# AuthorizedKeysFile x").is_none());
         assert!(directive(b"\xff").is_none());
     }

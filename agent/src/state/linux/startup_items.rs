@@ -35,7 +35,7 @@ row! {
         name: Twin,
         /// osquery: What is started, where it is plain to see: a program, a script, a library or a module; else empty.
         path: Twin,
-        /// osquery: The line or the command, as written; empty for a script.
+        /// osquery: The line or the command, as written; of a line in a home that sets nothing only its length; empty for a script.
         args: Twin,
         /// osquery: program, sourced, line or entry.
         r#type: &'static str,
@@ -53,6 +53,9 @@ row! {
         modified: i64,
     }
 }
+
+/// The longest name that is repeated with each command of an entry.
+const NAME_CAP: usize = 1_024;
 
 fn capture_items(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
@@ -91,10 +94,13 @@ fn capture_place(
 ) -> io::Result<()> {
     capture.go_on()?;
     let Some(entry) = files.entry(capture, path) else { return Ok(()) };
-    let is_folder = entry.kind == ItemKind::Directory
-        || (entry.kind == ItemKind::Symlink && files.followed(capture, path) == Some(ItemKind::Directory));
-    if !is_folder {
-        return capture_file(capture, files, &entry, asked);
+    let leads_to_a_folder = |capture: &mut _, files: &mut Files| {
+        files.followed(capture, path).is_some_and(|(kind, _)| kind == ItemKind::Directory)
+    };
+    match entry.kind {
+        ItemKind::Directory => {}
+        ItemKind::Symlink if asked.user.is_none() && leads_to_a_folder(capture, files) => {}
+        _ => return capture_file(capture, files, &entry, asked),
     }
     for entry in files.entries(capture, path) {
         if matches!(entry.kind, ItemKind::File | ItemKind::Symlink) {
@@ -111,22 +117,25 @@ fn capture_file(
     asked: &Asked<'_>,
 ) -> io::Result<()> {
     let status = |enabled| if enabled { "enabled" } else { "disabled" };
-    let executable = entry.mode & 0o111 != 0;
     let words = match asked.form {
-        Form::Program => return capture.row(&item(entry, asked, "program", status(executable))),
         Form::Sourced => return capture.row(&item(entry, asked, "sourced", "enabled")),
-        Form::Runlevel => {
-            let starts = executable && entry.name.starts_with(b"S");
+        Form::Program | Form::Runlevel => {
+            let starts = asked.form == Form::Program || entry.name.starts_with(b"S");
+            let starts = starts && is_executable(capture, files, entry);
             return capture.row(&item(entry, asked, "program", status(starts)));
         }
-        Form::Entry => {
-            let Some(file) = files.text(capture, &entry.path, SMALL) else { return Ok(()) };
-            return entry_row(&file, entry, asked).map_or(Ok(()), |row| capture.row(&row));
-        }
-        Form::Lines => None,
+        Form::Lines | Form::Entry => None,
         Form::LinesWith(words) => Some(words),
     };
-    let Some(file) = files.text(capture, &entry.path, SMALL) else { return Ok(()) };
+    let read = if asked.user.is_some() {
+        files.own_text(capture, &entry.path, SMALL)
+    } else {
+        files.text(capture, &entry.path, SMALL)
+    };
+    let Some(file) = read else { return Ok(()) };
+    if asked.form == Form::Entry {
+        return capture_entry(capture, &file, entry, asked);
+    }
     for (number, line) in lines(&file) {
         let line = line.trim_ascii();
         let holds = |word: &&str| line.windows(word.len()).any(|window| window == word.as_bytes());
@@ -135,15 +144,39 @@ fn capture_file(
             || line.starts_with(b"//");
         if !comment && words.is_none_or(|words| words.iter().any(holds)) {
             let row = item(entry, asked, "line", "enabled");
-            capture.row(&StartupItemRow {
-                path: text(target(line)),
-                args: text(line),
-                line: Some(number),
-                ..row
-            })?;
+            let (path, args) = if asked.user.is_none() || is_setting(line) {
+                (text(target(line)), text(line))
+            } else {
+                (text(b""), text(format!("(no setting, {} bytes)", line.len()).as_bytes()))
+            };
+            capture.row(&StartupItemRow { path, args, line: Some(number), ..row })?;
         }
     }
     Ok(())
+}
+
+/// Whether a file may be executed; of a link, what it leads to.
+pub(super) fn is_executable(capture: &mut TableCapture<'_>, files: &mut Files, entry: &Entry) -> bool {
+    let mode = match entry.kind {
+        ItemKind::Symlink => files.followed(capture, &entry.path).map_or(0, |(_, mode)| mode),
+        _ => entry.mode,
+    };
+    mode & 0o111 != 0
+}
+
+/// Whether a line of a home sets a variable, `NAME=value` or as pam_env.conf(5) has it: the file may be another one, with a
+/// secret in it, that only stands where settings are looked for. The padding behind a line of base64 is no value.
+fn is_setting(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"export ").unwrap_or(line).trim_ascii_start();
+    let of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let end = line.iter().position(|byte| !of_a_name(byte)).unwrap_or(line.len());
+    let (name, rest) = line.split_at_checked(end).unwrap_or_default();
+    let value = [&b"DEFAULT="[..], b"OVERRIDE="]
+        .iter()
+        .find_map(|word| rest.trim_ascii_start().strip_prefix(*word))
+        .or_else(|| rest.strip_prefix(b"="));
+    name.first().is_some_and(|byte| !byte.is_ascii_digit())
+        && value.is_some_and(|value| !matches!(value, b"" | b"="))
 }
 
 /// The item that a whole file is.
@@ -168,25 +201,36 @@ fn target(line: &[u8]) -> &[u8] {
     words.find(|word| word.starts_with(b"/") || word.ends_with(b".so")).unwrap_or_default()
 }
 
-/// The item that a desktop entry, a bus service or a pacman hook is; nothing where it starts nothing.
-fn entry_row(file: &[u8], entry: &Entry, asked: &Asked<'_>) -> Option<StartupItemRow> {
-    let value = |wanted: &[u8]| {
-        lines(file).find_map(|(_, line)| {
-            let at = line.iter().position(|byte| *byte == b'=')?;
-            let (name, value) = line.split_at_checked(at)?;
-            (name.trim_ascii() == wanted).then(|| value.get(1..).unwrap_or_default().trim_ascii())
-        })
-    };
-    let command = value(b"Exec")?;
+/// A row for each command of a desktop entry, a bus service or a pacman hook.
+fn capture_entry(
+    capture: &mut TableCapture<'_>,
+    file: &[u8],
+    entry: &Entry,
+    asked: &Asked<'_>,
+) -> io::Result<()> {
+    let value = |wanted: &[u8]| lines(file).find_map(|(_, line)| value_of(line, wanted));
     let off = value(b"Hidden") == Some(b"true") || value(b"X-GNOME-Autostart-enabled") == Some(b"false");
-    let row = item(entry, asked, "entry", if off { "disabled" } else { "enabled" });
-    Some(StartupItemRow {
-        name: text(value(b"Name").unwrap_or(&entry.name)),
-        path: text(fields(command).next().unwrap_or_default()),
-        args: text(command),
-        username: value(b"User").or(asked.user).map(text),
-        ..row
-    })
+    let status = if off { "disabled" } else { "enabled" };
+    let (name, user) = (value(b"Name").unwrap_or(&entry.name), value(b"User").or(asked.user));
+    for (number, line) in lines(file) {
+        let Some(command) = value_of(line, b"Exec") else { continue };
+        capture.row(&StartupItemRow {
+            name: text(name.get(..name.len().min(NAME_CAP)).unwrap_or_default()),
+            path: text(fields(command).next().unwrap_or_default()),
+            args: text(command),
+            username: user.map(|user| text(user.get(..user.len().min(NAME_CAP)).unwrap_or_default())),
+            line: Some(number),
+            ..item(entry, asked, "entry", status)
+        })?;
+    }
+    Ok(())
+}
+
+/// The value of a line `wanted=value`.
+fn value_of<'a>(line: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    let at = line.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = line.split_at_checked(at)?;
+    (name.trim_ascii() == wanted).then(|| value.get(1..).unwrap_or_default().trim_ascii())
 }
 
 #[cfg(test)]
@@ -203,6 +247,24 @@ mod tests {
             (b"\xff\0", b""),
         ] {
             assert_eq!(target(line), expected);
+        }
+    }
+
+    #[test]
+    fn only_settings_are_shown_of_what_passes_for_an_environment() {
+        for line in [&b"LD_PRELOAD=/tmp/x.so"[..], b"export A=b", b"PATH DEFAULT=/tmp", b"_a=\xff"] {
+            assert!(is_setting(line));
+        }
+        for line in [
+            &b"root:$6$salt$digest:19000:0:99999:7:::"[..],
+            b"b3BlbnNzaC1rZXktdjEA==",
+            b"b3BlbnNzaC1rZXktdjE=",
+            b"-----BEGIN PRIVATE KEY-----",
+            b"1a=b",
+            b"a b=c",
+            b"",
+        ] {
+            assert!(!is_setting(line));
         }
     }
 

@@ -34,10 +34,6 @@ const fn place(mechanism: &'static str, path: &'static str, form: Form) -> Place
 }
 
 const UDEV: Form = LinesWith(&["RUN", "PROGRAM", "IMPORT{program}", "SYSTEMD_WANTS"]);
-const APT: Form =
-    LinesWith(&["Invoke", "Pre-Install-Pkgs", "Options", "ProxyAutoDetect", "Proxy-Auto-Detect"]);
-const MODPROBE: Form = LinesWith(&["install", "remove", "options", "softdep", "alias", "blacklist"]);
-const UPSTART: Form = LinesWith(&["exec", "script", "start on"]);
 
 /// Places of the whole host.
 pub(super) const HOST: &[Place] = &[
@@ -54,7 +50,7 @@ pub(super) const HOST: &[Place] = &[
     place("rc.local", "/etc/rc.local", Program),
     place("rc.local", "/etc/rc.d/rc.local", Program),
     place("inittab", "/etc/inittab", Lines),
-    place("upstart", "/etc/init", UPSTART),
+    place("upstart", "/etc/init", Lines),
     place("openrc", "/etc/local.d", Program),
     place("openrc", "/etc/runlevels/boot", Program),
     place("openrc", "/etc/runlevels/default", Program),
@@ -66,6 +62,16 @@ pub(super) const HOST: &[Place] = &[
     place("systemd_generator", "/usr/lib/systemd/system-generators", Program),
     place("systemd_generator", "/usr/lib/systemd/user-generators", Program),
     place("systemd_generator", "/etc/systemd/user-generators", Program),
+    place("systemd_generator", "/run/systemd/user-generators", Program),
+    place("systemd_generator", "/usr/local/lib/systemd/user-generators", Program),
+    place("systemd_environment", "/etc/systemd/system-environment-generators", Program),
+    place("systemd_environment", "/run/systemd/system-environment-generators", Program),
+    place("systemd_environment", "/usr/local/lib/systemd/system-environment-generators", Program),
+    place("systemd_environment", "/usr/lib/systemd/system-environment-generators", Program),
+    place("systemd_environment", "/etc/systemd/user-environment-generators", Program),
+    place("systemd_environment", "/run/systemd/user-environment-generators", Program),
+    place("systemd_environment", "/usr/local/lib/systemd/user-environment-generators", Program),
+    place("systemd_environment", "/usr/lib/systemd/user-environment-generators", Program),
     place("systemd_sleep", "/usr/lib/systemd/system-sleep", Program),
     place("systemd_sleep", "/usr/lib/systemd/system-shutdown", Program),
     place("systemd_environment", "/etc/environment.d", Lines),
@@ -108,14 +114,14 @@ pub(super) const HOST: &[Place] = &[
     place("modules", "/etc/modules-load.d", Lines),
     place("modules", "/run/modules-load.d", Lines),
     place("modules", "/usr/lib/modules-load.d", Lines),
-    place("modprobe", "/etc/modprobe.d", MODPROBE),
-    place("modprobe", "/run/modprobe.d", MODPROBE),
-    place("modprobe", "/usr/lib/modprobe.d", MODPROBE),
+    place("modprobe", "/etc/modprobe.d", Lines),
+    place("modprobe", "/run/modprobe.d", Lines),
+    place("modprobe", "/usr/lib/modprobe.d", Lines),
     place("binfmt", "/etc/binfmt.d", Lines),
     place("binfmt", "/usr/lib/binfmt.d", Lines),
     place("motd", "/etc/update-motd.d", Program),
-    place("apt", "/etc/apt/apt.conf", APT),
-    place("apt", "/etc/apt/apt.conf.d", APT),
+    place("apt", "/etc/apt/apt.conf", Lines),
+    place("apt", "/etc/apt/apt.conf.d", Lines),
     place("dpkg", "/etc/dpkg/dpkg.cfg", Lines),
     place("dpkg", "/etc/dpkg/dpkg.cfg.d", Lines),
     place("dnf_plugin", "/etc/dnf/plugins", Sourced),

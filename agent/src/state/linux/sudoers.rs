@@ -1,8 +1,9 @@
-//! Owns the table of sudo rules with the files they include; refuses to follow an include without end.
+//! Owns the table of sudo rules with the files they include; refuses to read a file twice.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
-use super::files::{Files, SMALL, join, split};
+use super::files::{Files, SMALL, join, logical_lines, split};
 use super::row::row;
 use super::text::{Twin, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
@@ -34,33 +35,50 @@ row! {
 
 /// The most files that are read.
 const FILES_CAP: usize = 1_024;
-/// The deepest chain of includes.
-const DEPTH_CAP: usize = 16;
 
 fn capture_sudoers(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    let mut left = FILES_CAP;
+    let mut paths = Paths::default();
     for path in ["/etc/sudoers", "/usr/local/etc/sudoers"] {
-        capture_file(capture, &mut files, path.as_bytes(), 0, &mut left)?;
+        paths.add(capture, path.as_bytes().to_vec());
+    }
+    while let Some(path) = paths.left.pop_front() {
+        capture.go_on()?;
+        capture_file(capture, &mut files, &path, &mut paths)?;
     }
     Ok(())
+}
+
+/// The files to read, each once however often it is included.
+#[derive(Default)]
+struct Paths {
+    seen: BTreeSet<Vec<u8>>,
+    left: VecDeque<Vec<u8>>,
+}
+
+impl Paths {
+    fn add(&mut self, capture: &mut TableCapture<'_>, path: Vec<u8>) {
+        if self.seen.contains(&path) {
+            return;
+        }
+        if self.seen.len() >= FILES_CAP {
+            let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "not read: too many includes");
+            capture.gap(text(&path).0, &reason);
+            return;
+        }
+        self.seen.insert(path.clone());
+        self.left.push_back(path);
+    }
 }
 
 fn capture_file(
     capture: &mut TableCapture<'_>,
     files: &mut Files,
     path: &[u8],
-    depth: usize,
-    left: &mut usize,
+    paths: &mut Paths,
 ) -> io::Result<()> {
-    if depth > DEPTH_CAP || *left == 0 {
-        let reason = io::Error::new(io::ErrorKind::QuotaExceeded, "not read: too many includes");
-        capture.gap(text(path).0, &reason);
-        return Ok(());
-    }
-    *left -= 1;
     let Some(file) = files.text(capture, path, SMALL) else { return Ok(()) };
-    for (number, line) in logical_lines(&file) {
+    for (number, line) in logical_lines(&file, b"", b"") {
         let Some((header, rule_details)) = parse_line(&line) else { continue };
         capture.row(&SudoersRow {
             source: text(path),
@@ -68,18 +86,24 @@ fn capture_file(
             rule_details: text(rule_details),
             line: number,
         })?;
+        let is_folder = match header {
+            b"#include" | b"@include" => false,
+            b"#includedir" | b"@includedir" => true,
+            _ => continue,
+        };
         let at = resolved(path, rule_details);
-        match header {
-            b"#include" | b"@include" => capture_file(capture, files, &at, depth + 1, left)?,
-            b"#includedir" | b"@includedir" => {
-                for entry in files.entries(capture, &at) {
-                    // sudo passes these by: they are left by editors and package managers.
-                    if !entry.name.ends_with(b"~") && !entry.name.contains(&b'.') {
-                        capture_file(capture, files, &entry.path, depth + 1, left)?;
-                    }
+        if at.windows(2).any(|window| window == b"%h") {
+            let reason = "not read: `%h` stands for the name of the host that sudo runs on";
+            capture.gap(text(&at).0, &io::Error::new(io::ErrorKind::Unsupported, reason));
+        } else if is_folder {
+            for entry in files.entries(capture, &at) {
+                // sudo passes these by: they are left by editors and package managers.
+                if !entry.name.ends_with(b"~") && !entry.name.contains(&b'.') {
+                    paths.add(capture, entry.path);
                 }
             }
-            _ => {}
+        } else {
+            paths.add(capture, at);
         }
     }
     Ok(())
@@ -93,24 +117,6 @@ fn resolved(including: &[u8], named: &[u8]) -> Vec<u8> {
         Some((folder, _)) if !named.starts_with(b"/") => join(folder, &named),
         _ => named,
     }
-}
-
-/// Lines with the lines that continue them, behind a backslash at the end; numbered by where they begin.
-fn logical_lines(file: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
-    let mut continued = false;
-    for (number, line) in super::files::lines(file) {
-        let (part, more) = match line.strip_suffix(b"\\") {
-            Some(part) => (part, true),
-            None => (line, false),
-        };
-        match found.last_mut() {
-            Some((_, whole)) if continued => whole.extend_from_slice(part.trim_ascii_start()),
-            _ => found.push((number, part.to_vec())),
-        }
-        continued = more;
-    }
-    found
 }
 
 /// First word and rest of a line; nothing where it is empty or a comment.
@@ -140,12 +146,6 @@ mod tests {
         for nothing in [&b""[..], b"   ", b"# a comment", b"#include_me", b"#"] {
             assert_eq!(parse_line(nothing), None);
         }
-    }
-
-    #[test]
-    fn continued_lines_are_one() {
-        let found = logical_lines(b"a ALL=\\\n   /bin/x\nb\\");
-        assert_eq!(found, [(1, b"a ALL=/bin/x".to_vec()), (3, b"b".to_vec())]);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 
 use std::io;
 
-use super::files::Files;
+use super::files::{Files, is_absent};
 use super::row::row;
 use super::text::{Twin, text};
 use super::unit_files::{Scope, Unit, each_unit};
+use crate::source::kernel_prefix;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -40,13 +41,13 @@ pub(super) const TIMERS: Table = Table {
 };
 
 row! {
-    /// One unit file, or the drop-ins of a unit that has no file of its own.
+    /// One unit file, or the drop-ins and enabling links of a unit that has no file of its own.
     struct UnitRow {
         /// osquery: Name of the unit.
         id: Twin,
         /// osquery: Description; null where there is none.
         description: Option<Twin>,
-        /// osquery: loaded, masked, error (the file could not be read) or not-found (only drop-ins), by the files.
+        /// osquery: loaded, masked, error (the file could not be read) or not-found (no file of its own), by the files.
         load_state: &'static str,
         /// osquery: active where its control group has processes; null where only the running systemd knows.
         active_state: Option<&'static str>,
@@ -62,14 +63,14 @@ row! {
         job_type: Option<&'static str>,
         /// osquery: Always null: only the running systemd knows.
         job_path: Option<&'static str>,
-        /// osquery: The unit file; empty where there are only drop-ins.
+        /// osquery: The unit file; empty where it has none of its own.
         fragment_path: Twin,
         /// osquery: `User=` of the unit; null where not said.
         user: Option<Twin>,
         /// osquery: File that the unit file was generated from; null where not said.
         source_path: Option<Twin>,
         /// osquery: enabled, enabled-runtime, disabled, static, masked, linked, alias, generated, transient, or drop-in where it has no
-        /// file of its own; by the files.
+        /// file of its own and nothing of the host enables it; by the files.
         unit_file_state: &'static str,
         /// Derived: system or user.
         scope: &'static str,
@@ -93,7 +94,7 @@ row! {
         environment_files: Option<Twin>,
         /// Derived: `Listen...=` of a socket, `Path...=` of a path, `What=` of a mount: one `name=value` a line.
         triggers: Option<Twin>,
-        /// Derived: Modification time of the unit file, Unix seconds; null where there are only drop-ins.
+        /// Derived: Modification time of the unit file, Unix seconds; null where it has no file of its own.
         modified: Option<i64>,
     }
 }
@@ -121,25 +122,23 @@ row! {
         uid: Option<u32>,
         /// Derived: Whether a file of the same name in an earlier search path wins.
         overridden: bool,
-        /// Derived: The unit file; empty where there are only drop-ins.
+        /// Derived: The unit file; empty where it has none of its own.
         fragment_path: Twin,
     }
 }
 
 fn capture_units(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    each_unit(capture, &mut files, &mut |capture, files, scope, unit| {
-        let running = scope == Scope::System && has_processes(capture, files, &unit.id);
+    each_unit(capture, &mut files, |_| true, &mut |capture, _, scope, unit| {
+        let running = scope == Scope::System && has_processes(capture, &unit.id);
         capture.row(&unit_row(&unit, scope, running))
     })
 }
 
 fn capture_timers(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
-    each_unit(capture, &mut files, &mut |capture, files, scope, unit| {
-        if !unit.id.ends_with(b".timer") {
-            return Ok(());
-        }
+    let is_timer: fn(&[u8]) -> bool = |id| id.ends_with(b".timer");
+    each_unit(capture, &mut files, is_timer, &mut |capture, files, scope, unit| {
         let stamp = [b"/var/lib/systemd/timers/stamp-", unit.id.as_slice()].concat();
         let stamp = if scope == Scope::System { files.entry(capture, &stamp) } else { None };
         capture.row(&timer_row(&unit, scope, stamp.map(|stamp| stamp.modified)))
@@ -147,22 +146,27 @@ fn capture_timers(capture: &mut TableCapture<'_>) -> io::Result<()> {
 }
 
 /// Whether the unit's control group has processes.
-fn has_processes(capture: &mut TableCapture<'_>, files: &mut Files, id: &[u8]) -> bool {
-    if !capture.root().is_live() {
-        return false;
-    }
-    let mut read = |slice: &[u8], file: &[u8]| {
-        files.text(capture, &[b"/sys/fs/cgroup/", slice, b"system.slice/", id, file].concat(), 1 << 20)
+fn has_processes(capture: &mut TableCapture<'_>, id: &[u8]) -> bool {
+    // systemd runs no unit whose name is no text.
+    let Some(id) = std::str::from_utf8(id).ok().filter(|_| capture.root().is_live()) else { return false };
+    let mut read = |path: String| match kernel_prefix(&path, 64 << 10) {
+        Ok(prefix) => prefix.bytes,
+        Err(reason) => {
+            if !is_absent(&reason) {
+                capture.gap(path, &reason);
+            }
+            Vec::new()
+        }
     };
     // The second version counts the groups below too.
-    let populated = read(b"", b"/cgroup.events");
-    populated.is_some_and(|events| events.windows(11).any(|window| window == b"populated 1"))
-        || read(b"systemd/", b"/cgroup.procs").is_some_and(|processes| !processes.is_empty())
+    read(format!("/sys/fs/cgroup/system.slice/{id}/cgroup.events"))
+        .windows(11)
+        .any(|window| window == b"populated 1")
+        || !read(format!("/sys/fs/cgroup/systemd/system.slice/{id}/cgroup.procs")).is_empty()
 }
 
 fn unit_row(unit: &Unit, scope: Scope, running: bool) -> UnitRow {
-    let values =
-        |wanted: &dyn Fn(&[u8]) -> bool| unit.values(|_, name| wanted(name)).map(|values| text(&values));
+    let values = |wanted: &dyn Fn(&[u8]) -> bool| unit.values(wanted).map(|values| text(&values));
     let joined = |paths: &[Vec<u8>]| (!paths.is_empty()).then(|| text(&paths.join(&b'\n')));
     let load_state = match unit {
         Unit { masked: true, .. } => "masked",
@@ -212,7 +216,7 @@ fn timer_row(unit: &Unit, scope: Scope, last_trigger: Option<i64>) -> TimerRow {
     TimerRow {
         id: text(&unit.id),
         unit: text(unit.value(b"Unit").unwrap_or(&own)),
-        on_calendar: unit.values(|_, name| name == b"OnCalendar").map(|values| text(&values)),
+        on_calendar: unit.values(|name| name == b"OnCalendar").map(|values| text(&values)),
         on_other: named(unit, &|name| name.starts_with(b"On") && name.ends_with(b"Sec")),
         persistent: unit.value(b"Persistent").map(text),
         last_trigger,
@@ -233,8 +237,8 @@ fn scope_of(scope: Scope) -> (&'static str, Option<u32>) {
 
 /// Settings as `name=value`, one a line.
 fn named(unit: &Unit, wanted: &dyn Fn(&[u8]) -> bool) -> Option<Twin> {
-    let settings = unit.settings.iter().filter(|(_, name, _)| wanted(name));
-    let settings: Vec<Vec<u8>> = settings.map(|(_, name, value)| [name, &b"="[..], value].concat()).collect();
+    let settings = unit.settings.iter().filter(|(name, _)| wanted(name));
+    let settings: Vec<Vec<u8>> = settings.map(|(name, value)| [name, &b"="[..], value].concat()).collect();
     (!settings.is_empty()).then(|| text(&settings.join(&b'\n')))
 }
 

@@ -6,7 +6,8 @@ use std::io;
 
 use holdfast_schemas::item::ItemKind;
 
-use super::files::{Entry, Files, join, lines, split};
+use super::files::{Entry, Files, join, logical_lines, split};
+use super::text::text;
 use crate::state::TableCapture;
 
 /// Search paths of systemd.unit(5), the first of which wins.
@@ -39,12 +40,13 @@ const USER: [&str; 8] = [
 const HOME: [&[u8]; 3] =
     [b".config/systemd/user.control", b".config/systemd/user", b".local/share/systemd/user"];
 /// Below a user's run-time folder.
-const RUNTIME: [&[u8]; 5] = [
+const RUNTIME: [&[u8]; 6] = [
     b"systemd/user.control",
     b"systemd/transient",
     b"systemd/generator.early",
     b"systemd/user",
     b"systemd/generator",
+    b"systemd/generator.late",
 ];
 const KINDS: [&[u8]; 11] = [
     b".service",
@@ -59,14 +61,16 @@ const KINDS: [&[u8]; 11] = [
     b".scope",
     b".device",
 ];
-/// No unit file is longer.
+/// The most that is read of one unit: its file and its drop-ins.
 const UNIT_CAP: usize = 1 << 20;
+/// The most drop-ins of one unit that are read.
+const DROP_INS_CAP: usize = 256;
 
-/// One unit file, or drop-ins of a unit that has none.
+/// One unit file, or what there is of a unit that has none: drop-ins, or links that pull it in.
 #[derive(Debug, Default)]
 pub(super) struct Unit {
     pub(super) id: Vec<u8>,
-    /// Empty where there are only drop-ins.
+    /// Empty where the unit has no file in these search paths.
     pub(super) fragment_path: Vec<u8>,
     /// Where the fragment points, if it is a link.
     pub(super) link: Option<Vec<u8>>,
@@ -78,11 +82,17 @@ pub(super) struct Unit {
     pub(super) masked: bool,
     pub(super) unreadable: bool,
     pub(super) modified: Option<i64>,
-    /// Settings of the fragment and its drop-ins: section, name, value.
+    /// Settings of the fragment and its drop-ins: name, value.
     pub(super) settings: Vec<Setting>,
+    /// Whether any of them stands in the section `Install`.
+    installs: bool,
 }
 
-pub(super) type Setting = (Vec<u8>, Vec<u8>, Vec<u8>);
+pub(super) type Setting = (Vec<u8>, Vec<u8>);
+
+/// What is done with one unit.
+pub(super) type EachUnit<'a> =
+    &'a mut dyn FnMut(&mut TableCapture<'_>, &mut Files, Scope, Unit) -> io::Result<()>;
 
 /// Whose units they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +102,12 @@ pub(super) enum Scope {
     User(Option<u32>),
 }
 
-/// Hands every unit of the host to `each`.
+/// Hands every unit of the host whose name is `wanted` to `each`, one at a time; no other one is read.
 pub(super) fn each_unit(
     capture: &mut TableCapture<'_>,
     files: &mut Files,
-    each: &mut dyn FnMut(&mut TableCapture<'_>, &mut Files, Scope, Unit) -> io::Result<()>,
+    wanted: fn(&[u8]) -> bool,
+    each: EachUnit<'_>,
 ) -> io::Result<()> {
     let owned = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>();
     let mut places = vec![(Scope::System, owned(&SYSTEM)), (Scope::User(None), owned(&USER))];
@@ -110,49 +121,58 @@ pub(super) fn each_unit(
     }
     for (scope, paths) in places {
         capture.go_on()?;
-        let found = Found::search(capture, files, paths);
-        for unit in found.units(capture, files)? {
-            each(capture, files, scope, unit)?;
-        }
+        let found = Found::search(capture, files, paths, wanted)?;
+        found.each(capture, files, &mut |capture, files, unit| each(capture, files, scope, unit))?;
     }
     Ok(())
 }
 
 /// What the search paths of one scope hold.
-#[derive(Default)]
 struct Found {
+    wanted: fn(&[u8]) -> bool,
     fragments: Vec<Entry>,
     drop_ins: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     enabled_by: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
 }
 
 impl Found {
-    fn search(capture: &mut TableCapture<'_>, files: &mut Files, paths: Vec<Vec<u8>>) -> Self {
-        let mut found = Self::default();
+    fn search(
+        capture: &mut TableCapture<'_>,
+        files: &mut Files,
+        paths: Vec<Vec<u8>>,
+        wanted: fn(&[u8]) -> bool,
+    ) -> io::Result<Self> {
+        let (drop_ins, enabled_by) = (BTreeMap::new(), BTreeMap::new());
+        let mut found = Self { wanted, fragments: Vec::new(), drop_ins, enabled_by };
         for path in paths {
             // Where /lib is a link to /usr/lib, it has nothing of its own.
             let own = !path.starts_with(b"/lib/")
                 || files.entry(capture, b"/lib").is_some_and(|lib| lib.kind == ItemKind::Directory);
             for entry in if own { files.entries(capture, &path) } else { Vec::new() } {
+                capture.go_on()?;
                 found.add(capture, files, entry);
             }
         }
-        found
+        Ok(found)
     }
 
     fn add(&mut self, capture: &mut TableCapture<'_>, files: &mut Files, entry: Entry) {
         let name = entry.name.as_slice();
         let pulls = [&b".wants"[..], b".requires", b".upholds"].iter().any(|end| name.ends_with(end));
         if let Some(unit) = name.strip_suffix(b".d") {
+            if !(self.wanted)(unit) {
+                return;
+            }
             let drop_ins = files.entries(capture, &entry.path).into_iter();
             let drop_ins =
                 drop_ins.filter(|drop_in| drop_in.name.ends_with(b".conf")).map(|drop_in| drop_in.path);
-            self.drop_ins.entry(unit.to_vec()).or_default().extend(drop_ins);
+            // One more than is read, so that it is told.
+            self.drop_ins.entry(unit.to_vec()).or_default().extend(drop_ins.take(DROP_INS_CAP + 1));
         } else if pulls && entry.kind == ItemKind::Directory {
             for link in files.entries(capture, &entry.path) {
                 self.enable(capture, files, link, true);
             }
-        } else if KINDS.iter().any(|kind| name.ends_with(kind)) {
+        } else if is_unit(name) && (self.wanted)(name) {
             if entry.kind == ItemKind::Symlink {
                 self.enable(capture, files, entry.clone(), false);
             }
@@ -162,6 +182,9 @@ impl Found {
 
     /// Notes what `link` points at as another name of it, and what it names where it lies in a folder that pulls units in.
     fn enable(&mut self, capture: &mut TableCapture<'_>, files: &mut Files, link: Entry, pulls: bool) {
+        if !(self.wanted)(&link.name) {
+            return;
+        }
         if link.kind == ItemKind::Symlink
             && let Some(target) = files.link(capture, &link.path)
         {
@@ -175,24 +198,41 @@ impl Found {
         }
     }
 
-    fn units(mut self, capture: &mut TableCapture<'_>, files: &mut Files) -> io::Result<Vec<Unit>> {
+    fn each(
+        mut self,
+        capture: &mut TableCapture<'_>,
+        files: &mut Files,
+        each: &mut dyn FnMut(&mut TableCapture<'_>, &mut Files, Unit) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut seen = BTreeSet::new();
-        let mut units = Vec::new();
         for entry in std::mem::take(&mut self.fragments) {
             capture.go_on()?;
             let overridden = !seen.insert(entry.name.clone());
-            units.push(self.unit(capture, files, entry, overridden));
+            let unit = self.unit(capture, files, entry, overridden);
+            each(capture, files, unit)?;
         }
-        for (id, paths) in &self.drop_ins {
-            // `service.d` is for every service; other folders that end so are no units'.
-            if !seen.contains(id)
-                && KINDS.iter().any(|kind| id.ends_with(kind) || kind.strip_prefix(b".") == Some(id))
-            {
-                let settings = read_all(capture, files, paths);
-                units.push(Unit { id: id.clone(), drop_ins: paths.clone(), settings, ..Unit::default() });
+        // `service.d` is for every service; other folders that end so are no units'.
+        let drop_ins = self.drop_ins.keys().filter(|id| {
+            is_unit(id) || KINDS.iter().any(|kind| kind.strip_prefix(b".") == Some(id.as_slice()))
+        });
+        // What these links name may lie in another scope, or nowhere any more.
+        let others = drop_ins.chain(self.enabled_by.keys().filter(|id| is_unit(id)));
+        for id in others.collect::<BTreeSet<_>>() {
+            if !seen.contains(id) {
+                capture.go_on()?;
+                let mut unit = self.unit_of(id);
+                let own = self.drop_ins.get(id).cloned().unwrap_or_default();
+                unit.read_drop_ins(capture, files, own, UNIT_CAP);
+                each(capture, files, unit)?;
             }
         }
-        Ok(units)
+        Ok(())
+    }
+
+    /// What is known of a unit without reading any of its files.
+    fn unit_of(&self, id: &[u8]) -> Unit {
+        let enabled_by = self.enabled_by.get(id).into_iter().flatten().cloned().collect();
+        Unit { id: id.to_vec(), enabled_by, ..Unit::default() }
     }
 
     fn unit(
@@ -205,39 +245,33 @@ impl Found {
         let link = if entry.kind == ItemKind::Symlink { files.link(capture, &entry.path) } else { None };
         let masked =
             link.as_deref() == Some(b"/dev/null") || (entry.kind == ItemKind::File && entry.size == 0);
-        let mut drop_ins = Vec::new();
-        for id in drop_in_names(&entry.name) {
-            drop_ins.extend(self.drop_ins.get(&id).into_iter().flatten().cloned());
-        }
         let read = if masked { Some(Vec::new()) } else { files.text(capture, &entry.path, UNIT_CAP) };
-        let mut settings = read.as_deref().map(settings_of).unwrap_or_default();
-        settings.extend(read_all(capture, files, &drop_ins));
-        Unit {
-            enabled_by: self.enabled_by.get(&entry.name).into_iter().flatten().cloned().collect(),
+        let mut unit = Unit {
             fragment_path: entry.path,
-            id: entry.name,
             link,
-            drop_ins,
             overridden,
             masked,
             unreadable: read.is_none(),
             modified: Some(entry.modified),
-            settings,
-        }
+            ..self.unit_of(&entry.name)
+        };
+        let text = read.unwrap_or_default();
+        unit.add_settings(&text);
+        let names = drop_in_names(&entry.name);
+        let drop_ins = names.iter().filter_map(|name| self.drop_ins.get(name)).flatten();
+        let drop_ins = drop_ins.take(DROP_INS_CAP + 1).cloned().collect();
+        unit.read_drop_ins(capture, files, drop_ins, UNIT_CAP - text.len());
+        unit
     }
+}
+
+fn is_unit(name: &[u8]) -> bool {
+    KINDS.iter().any(|kind| name.ends_with(kind))
 }
 
 /// The last name of a path, which may be no more than a name.
 fn last_name(path: &[u8]) -> &[u8] {
     split(path).map_or(path, |(_, name)| name)
-}
-
-fn read_all(capture: &mut TableCapture<'_>, files: &mut Files, paths: &[Vec<u8>]) -> Vec<Setting> {
-    paths
-        .iter()
-        .filter_map(|path| files.text(capture, path, UNIT_CAP))
-        .flat_map(|text| settings_of(&text))
-        .collect()
 }
 
 /// The names whose drop-ins bear on a unit, save those for every unit of its kind: its own, its template's.
@@ -254,46 +288,65 @@ fn drop_in_names(id: &[u8]) -> Vec<Vec<u8>> {
     names
 }
 
-/// The settings of a unit file, systemd.syntax(7): lines that end in a backslash go on, with a space for it.
-fn settings_of(file: &[u8]) -> Vec<Setting> {
-    let mut section = Vec::new();
-    let mut settings: Vec<Setting> = Vec::new();
-    let mut continued = false;
-    for (_, line) in lines(file) {
-        let line = line.trim_ascii();
-        if line.starts_with(b"#") || line.starts_with(b";") {
-            continue;
-        }
-        let (part, more) =
-            line.strip_suffix(b"\\").map_or((line, false), |part| (part.trim_ascii_end(), true));
-        if continued {
-            if let Some((_, _, value)) = settings.last_mut() {
-                value.push(b' ');
-                value.extend_from_slice(part);
-            }
-        } else if let Some(name) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
-            section = name.to_vec();
-        } else if let Some(at) = part.iter().position(|byte| *byte == b'=') {
-            let (name, value) = part.split_at_checked(at).unwrap_or_default();
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            settings.push((section.clone(), name.trim_ascii().to_vec(), value.to_vec()));
-        }
-        continued = more && !settings.is_empty();
-    }
-    settings
-}
-
 impl Unit {
+    /// Adds the settings of a file, systemd.syntax(7).
+    fn add_settings(&mut self, file: &[u8]) {
+        let mut in_install = false;
+        for (_, line) in logical_lines(file, b" ", b"#;") {
+            let line = line.trim_ascii();
+            if let Some(section) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
+                in_install = section == b"Install";
+            } else if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+                let (name, value) = line.split_at_checked(at).unwrap_or_default();
+                let value = value.get(1..).unwrap_or_default().trim_ascii();
+                self.settings.push((name.trim_ascii().to_vec(), value.to_vec()));
+                self.installs |= in_install;
+            }
+        }
+    }
+
+    /// Adds drop-ins and their settings, at most `left` bytes of them.
+    fn read_drop_ins(
+        &mut self,
+        capture: &mut TableCapture<'_>,
+        files: &mut Files,
+        paths: Vec<Vec<u8>>,
+        mut left: usize,
+    ) {
+        for path in paths {
+            let read = if self.drop_ins.len() < DROP_INS_CAP {
+                files.text(capture, &path, UNIT_CAP).map(|text| (left.checked_sub(text.len()), text))
+            } else {
+                Some((None, Vec::new()))
+            };
+            match read {
+                Some((None, _)) => {
+                    let reason = format!(
+                        "not read, and none behind it: more than {DROP_INS_CAP} drop-ins or {UNIT_CAP} bytes of one unit"
+                    );
+                    capture.gap(text(&path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                    return;
+                }
+                Some((Some(rest), text)) => {
+                    left = rest;
+                    self.add_settings(&text);
+                }
+                None => {}
+            }
+            self.drop_ins.push(path);
+        }
+    }
+
     /// The values of a setting, one a line; nothing where it is not set.
-    pub(super) fn values(&self, wanted: impl Fn(&[u8], &[u8]) -> bool) -> Option<Vec<u8>> {
-        let values = self.settings.iter().filter(|(section, name, _)| wanted(section, name));
-        let values: Vec<&[u8]> = values.map(|(_, _, value)| value.as_slice()).collect();
+    pub(super) fn values(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let values = self.settings.iter().filter(|(name, _)| wanted(name));
+        let values: Vec<&[u8]> = values.map(|(_, value)| value.as_slice()).collect();
         (!values.is_empty()).then(|| values.join(&b'\n'))
     }
 
     /// The last value of a setting.
     pub(super) fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.settings.iter().rev().find(|(_, found, _)| found == name).map(|(_, _, value)| value.as_slice())
+        self.settings.iter().rev().find(|(found, _)| found == name).map(|(_, value)| value.as_slice())
     }
 
     /// What `systemctl list-unit-files` would call it, as far as the files tell.
@@ -303,17 +356,16 @@ impl Unit {
         let vendor = |path: &[u8]| path.starts_with(b"/usr/") || path.starts_with(b"/lib/");
         let runtime = |path: &[u8]| path.starts_with(b"/run/");
         let by = |wanted: &dyn Fn(&[u8]) -> bool| self.enabled_by.iter().any(|path| wanted(path));
-        let installs = self.settings.iter().any(|(section, _, _)| section == b"Install");
         match () {
-            () if self.fragment_path.is_empty() => "drop-in",
             () if self.masked => "masked",
             () if within(b"/systemd/transient/") => "transient",
             () if within(b"/systemd/generator") => "generated",
             () if self.link.as_deref().is_some_and(|link| last_name(link) != self.id) => "alias",
             () if by(&|path| !vendor(path) && !runtime(path)) => "enabled",
             () if by(&|path| runtime(path)) => "enabled-runtime",
+            () if !self.drop_ins.is_empty() && self.fragment_path.is_empty() => "drop-in",
             () if self.link.is_some() => "linked",
-            () if installs => "disabled",
+            () if self.installs => "disabled",
             () => "static",
         }
     }
@@ -323,20 +375,44 @@ impl Unit {
 mod tests {
     use super::*;
 
+    fn read(file: &[u8]) -> Unit {
+        let mut unit = Unit::default();
+        unit.add_settings(file);
+        unit
+    }
+
     #[test]
     fn settings_go_on_over_lines_and_past_comments() {
-        let file =
-            b"stray\n[Service]\nExecStart=/bin/a \\\n# no\n  b\nExecStart = \n;x\n[Install]\nWantedBy=\xff\n";
-        let settings = settings_of(file);
-        assert_eq!(settings[0], (b"Service".to_vec(), b"ExecStart".to_vec(), b"/bin/a b".to_vec()));
-        assert_eq!(settings[1].2, b"");
-        assert_eq!(settings[2], (b"Install".to_vec(), b"WantedBy".to_vec(), b"\xff".to_vec()));
+        let unit = read(
+            b"stray\n[Service]\nExecStart=/bin/a \\\n# no\n  b\nExecStart = \n;x\nExecStop \\\n = x\n[Install]\nWantedBy=\xff\n",
+        );
+        let setting = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
+        assert_eq!(
+            unit.settings,
+            [
+                setting(b"ExecStart", b"/bin/a b"),
+                setting(b"ExecStart", b""),
+                setting(b"ExecStop", b"x"),
+                setting(b"WantedBy", b"\xff"),
+            ]
+        );
+        assert!(unit.installs && !read(b"[Install]\n[Unit]\na=b").installs);
+    }
+
+    #[test]
+    fn name_of_a_section_is_not_held_with_each_setting() {
+        let file = [&b"["[..], &[b'x'; 512 << 10], b"]\n", &b"a=\n".repeat(170_000)].concat();
+        let unit = read(&file);
+        assert_eq!(unit.settings.len(), 170_000);
+        assert!(
+            unit.settings.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < file.len()
+        );
     }
 
     #[test]
     fn garbage_units_have_no_settings() {
         for garbage in [&b""[..], b"\\", b"\\\n\\\n=", b"[\n]\n[]", b"\xff\0\\"] {
-            assert!(settings_of(garbage).iter().all(|(_, name, _)| name.is_empty()));
+            assert!(read(garbage).settings.iter().all(|(name, _)| name.is_empty()));
         }
     }
 

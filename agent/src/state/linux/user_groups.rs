@@ -35,12 +35,23 @@ row! {
     }
 }
 
+/// The longest name: each of its memberships repeats it.
+const NAME_CAP: usize = 256;
+
 fn capture_user_groups(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
     let passwd = files.text(capture, b"/etc/passwd", SMALL).unwrap_or_default();
     let group = files.text(capture, b"/etc/group", SMALL).unwrap_or_default();
-    let users: Vec<_> = lines(&passwd).filter_map(|(_, line)| user(line)).collect();
-    let groups: Vec<_> = lines(&group).filter_map(|(_, line)| group_of(line)).collect();
+    let mut users: Vec<_> = lines(&passwd).filter_map(|(_, line)| user(line)).collect();
+    let mut groups: Vec<_> = lines(&group).filter_map(|(_, line)| group_of(line)).collect();
+    let all = users.len() + groups.len();
+    users.retain(|(name, ..)| name.len() <= NAME_CAP);
+    groups.retain(|(name, ..)| name.len() <= NAME_CAP);
+    let left_out = all - users.len() - groups.len();
+    if left_out > 0 {
+        let reason = format!("{left_out} names longer than {NAME_CAP} bytes, left out");
+        capture.gap("/etc/passwd, /etc/group", &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+    }
     let mut names = BTreeMap::new();
     for (name, gid, _) in &groups {
         names.entry(*gid).or_insert(*name);

@@ -50,12 +50,14 @@ fn capture_keys(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for (uid, folder) in folders {
         capture.go_on()?;
         for entry in files.entries(capture, &folder) {
-            let key =
-                matches!(entry.kind, ItemKind::File | ItemKind::Symlink) && entry.size <= KEY_CAP as u64;
-            if !key
-                || (entry.kind == ItemKind::Symlink
-                    && files.followed(capture, &entry.path) != Some(ItemKind::File))
-            {
+            let is_file = match entry.kind {
+                ItemKind::File => true,
+                ItemKind::Symlink => {
+                    files.followed(capture, &entry.path).is_some_and(|(kind, _)| kind != ItemKind::Directory)
+                }
+                _ => false,
+            };
+            if !is_file {
                 continue;
             }
             let Some(file) = files.text(capture, &entry.path, KEY_CAP) else { continue };
@@ -79,10 +81,13 @@ struct PrivateKey {
     encrypted: Option<bool>,
 }
 
-/// What the first lines of a file say of the private key in it; nothing where there is none.
+/// What the lines of a file say of the first private key in it, whatever stands before it; nothing where there is none.
 fn private_key(file: &[u8]) -> Option<PrivateKey> {
-    let begin = |line: &[u8]| line.starts_with(b"-----BEGIN ") || line.starts_with(b"PuTTY-User-Key-File-");
-    let mut rest = lines(file).map(|(_, line)| line.trim_ascii()).skip_while(|line| !begin(line)).take(2_000);
+    let begin = |line: &[u8]| {
+        line.starts_with(b"PuTTY-User-Key-File-")
+            || (line.starts_with(b"-----BEGIN ") && line.ends_with(b"PRIVATE KEY-----"))
+    };
+    let mut rest = lines(file).map(|(_, line)| line.trim_ascii()).skip_while(|line| !begin(line));
     let first = rest.next()?;
     if let Some(putty) = first.strip_prefix(b"PuTTY-User-Key-File-") {
         let kind = putty.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default().trim_ascii();
@@ -100,7 +105,8 @@ fn private_key(file: &[u8]) -> Option<PrivateKey> {
         b"ENCRYPTED" => Some(PrivateKey { format: "pkcs8", kind: Vec::new(), encrypted: Some(true) }),
         b"" => Some(PrivateKey { format: "pkcs8", kind: Vec::new(), encrypted: Some(false) }),
         kind => {
-            let encrypted = rest.any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"));
+            let mut own = rest.take_while(|line| !line.starts_with(b"-----"));
+            let encrypted = own.any(|line| line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED"));
             let kind = if kind == b"EC" { b"ecdsa".to_vec() } else { short(&kind.to_ascii_lowercase()) };
             Some(PrivateKey { format: "pem", kind, encrypted: Some(encrypted) })
         }
@@ -149,6 +155,11 @@ mod tests {
         for (file, expected) in [
             (&b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"[..], ("pem", "rsa", Some(true))),
             (b"-----BEGIN EC PRIVATE KEY-----\nAAAA", ("pem", "ecdsa", Some(false))),
+            (
+                b"-----BEGIN EC PARAMETERS-----\nBg==\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\nA",
+                ("pem", "ecdsa", Some(false)),
+            ),
+            (b"-----BEGIN CERTIFICATE-----\nA\n-----BEGIN PRIVATE KEY-----\nA", ("pkcs8", "", Some(false))),
             (b"-----BEGIN PRIVATE KEY-----\nAAAA", ("pkcs8", "", Some(false))),
             (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", ("pkcs8", "", Some(true))),
             (

@@ -4,7 +4,10 @@ use std::io;
 
 use serde::Serialize;
 
-use super::text::{number, text};
+use super::files::Files;
+use super::row::row;
+use super::text::{Twin, number, text};
+use crate::source::each_line;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -29,58 +32,47 @@ pub(super) const GROUPS: Table = Table {
     capture: capture_groups,
 };
 
-/// One line of `/etc/passwd`; users that only a directory service knows are not seen.
-#[derive(Serialize)]
-struct UserRow {
-    /// osquery: User id.
-    uid: u64,
-    /// osquery: Default group id.
-    gid: u64,
-    /// osquery: User id as a signed 32-bit number.
-    uid_signed: i64,
-    /// osquery: Default group id as a signed 32-bit number.
-    gid_signed: i64,
-    /// osquery: User name.
-    username: String,
-    /// Derived: Base64 of the exact bytes behind `username`; null where `username` is those bytes verbatim.
-    username_raw: Option<String>,
-    /// osquery: Full name and other text (GECOS).
-    description: String,
-    /// Derived: Base64 of the exact bytes behind `description`; null where `description` is those bytes
-    /// verbatim.
-    description_raw: Option<String>,
-    /// osquery: Home folder.
-    directory: String,
-    /// Derived: Base64 of the exact bytes behind `directory`; null where `directory` is those bytes verbatim.
-    directory_raw: Option<String>,
-    /// osquery: Login shell.
-    shell: String,
-    /// Derived: Base64 of the exact bytes behind `shell`; null where `shell` is those bytes verbatim.
-    shell_raw: Option<String>,
-    /// Derived: What the password field holds, never the digest itself: shadow (`x`), empty, locked (`*` or
-    /// `!`), or digest.
-    password_field: String,
-    /// Derived: Line number in the file, from 1.
-    line: u64,
+row! {
+    /// One line of `/etc/passwd`; users that only a directory service knows are not seen.
+    struct UserRow {
+        /// osquery: User id.
+        uid: u64,
+        /// osquery: Default group id.
+        gid: u64,
+        /// osquery: User id as a signed 32-bit number.
+        uid_signed: i64,
+        /// osquery: Default group id as a signed 32-bit number.
+        gid_signed: i64,
+        /// osquery: User name.
+        username: Twin,
+        /// osquery: Full name and other text (GECOS).
+        description: Twin,
+        /// osquery: Home folder.
+        directory: Twin,
+        /// osquery: Login shell.
+        shell: Twin,
+        /// Derived: What the password field holds, never the digest itself: shadow (`x`), empty, locked (`*` or
+        /// `!`), or digest.
+        password_field: &'static str,
+        /// Derived: Line number in the file, from 1.
+        line: u64,
+    }
 }
 
-/// One line of `/etc/group`; groups that only a directory service knows are not seen.
-#[derive(Serialize)]
-struct GroupRow {
-    /// osquery: Group id.
-    gid: u64,
-    /// osquery: Group id as a signed 32-bit number.
-    gid_signed: i64,
-    /// osquery: Group name.
-    groupname: String,
-    /// Derived: Base64 of the exact bytes behind `groupname`; null where `groupname` is those bytes verbatim.
-    groupname_raw: Option<String>,
-    /// Derived: User names in the group, separated by commas, as written.
-    members: String,
-    /// Derived: Base64 of the exact bytes behind `members`; null where `members` is those bytes verbatim.
-    members_raw: Option<String>,
-    /// Derived: Line number in the file, from 1.
-    line: u64,
+row! {
+    /// One line of `/etc/group`; groups that only a directory service knows are not seen.
+    struct GroupRow {
+        /// osquery: Group id.
+        gid: u64,
+        /// osquery: Group id as a signed 32-bit number.
+        gid_signed: i64,
+        /// osquery: Group name.
+        groupname: Twin,
+        /// Derived: User names in the group, separated by commas, as written.
+        members: Twin,
+        /// Derived: Line number in the file, from 1.
+        line: u64,
+    }
 }
 
 /// Captures the table of users.
@@ -98,30 +90,38 @@ fn capture_lines<Row: Serialize>(
     path: &str,
     parse: &dyn Fn(&[u8], u64) -> Option<Row>,
 ) -> io::Result<()> {
+    let open = match Files::of(capture)?.open(path.as_bytes()) {
+        Ok(open) => open,
+        Err(reason) => {
+            capture.gap(path, &reason);
+            return Ok(());
+        }
+    };
     let mut line_number = 0;
-    let mut unreadable = Vec::new();
     let mut written = Ok(());
-    let end = capture.root().lines(path, &mut |line| {
+    let end = each_line(open.file, &mut |line| {
         line_number += 1;
         match parse(line, line_number) {
             Some(row) => written = capture.row(&row),
             None if line.is_empty() || line.starts_with(b"#") => {}
-            None if unreadable.len() < 1000 => unreadable.push(line_number),
-            None => {}
+            None => {
+                let reason = io::Error::new(io::ErrorKind::InvalidData, "not an entry of this host");
+                capture.gap(format!("{path} line {line_number}"), &reason);
+            }
+        }
+        if line_number.is_multiple_of(4_096) {
+            capture.go_on()?;
         }
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
     written?;
-    for line_number in unreadable {
-        let reason = io::Error::new(io::ErrorKind::InvalidData, "not an entry of this host");
-        capture.gap(format!("{path} line {line_number}"), &reason);
-    }
     match end {
         Ok(0) => {}
         Ok(too_long) => {
             let reason = io::Error::new(io::ErrorKind::InvalidData, format!("{too_long} lines too long"));
             capture.gap(path, &reason);
         }
+        Err(reason) if reason.kind() == io::ErrorKind::Interrupted => return Err(reason),
         Err(reason) => capture.gap(path, &reason),
     }
     Ok(())
@@ -132,24 +132,16 @@ fn parse_user(line: &[u8], line_number: u64) -> Option<UserRow> {
     let columns: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
     let [name, password, uid, gid, description, directory, shell] = columns[..] else { return None };
     let (uid, gid) = (number::<u32>(uid)?, number::<u32>(gid)?);
-    let (username, username_raw) = text(name);
-    let (description, description_raw) = text(description);
-    let (directory, directory_raw) = text(directory);
-    let (shell, shell_raw) = text(shell);
     Some(UserRow {
         uid: u64::from(uid),
         gid: u64::from(gid),
         uid_signed: i64::from(uid.cast_signed()),
         gid_signed: i64::from(gid.cast_signed()),
-        username,
-        username_raw,
-        description,
-        description_raw,
-        directory,
-        directory_raw,
-        shell,
-        shell_raw,
-        password_field: password_kind(password).to_owned(),
+        username: text(name),
+        description: text(description),
+        directory: text(directory),
+        shell: text(shell),
+        password_field: password_kind(password),
         line: line_number,
     })
 }
@@ -168,15 +160,11 @@ fn parse_group(line: &[u8], line_number: u64) -> Option<GroupRow> {
     let columns: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
     let [name, _, gid, members] = columns[..] else { return None };
     let gid = number::<u32>(gid)?;
-    let (groupname, groupname_raw) = text(name);
-    let (members, members_raw) = text(members);
     Some(GroupRow {
         gid: u64::from(gid),
         gid_signed: i64::from(gid.cast_signed()),
-        groupname,
-        groupname_raw,
-        members,
-        members_raw,
+        groupname: text(name),
+        members: text(members),
         line: line_number,
     })
 }
@@ -196,7 +184,7 @@ mod tests {
     fn nobody_by_its_largest_number_is_negative_when_signed() {
         let row = parse_user(b"x:x:4294967294:1:a\xff:/:/", 1).unwrap();
         assert_eq!((row.uid, row.uid_signed), (4_294_967_294, -2));
-        assert_eq!(row.description, "a\\xff");
+        assert_eq!(row.description.0, "a\\xff");
     }
 
     #[test]
@@ -207,6 +195,6 @@ mod tests {
             assert!(parse_user(garbage, 1).is_none());
             assert!(parse_group(garbage, 1).is_none());
         }
-        assert_eq!(parse_group(b"adm:*:4:a,b", 1).unwrap().members, "a,b");
+        assert_eq!(parse_group(b"adm:*:4:a,b", 1).unwrap().members.0, "a,b");
     }
 }

@@ -32,22 +32,24 @@ pub(super) struct Layout {
 const NARROW: Layout = Layout { size: 384, wide: false };
 const WIDE: Layout = Layout { size: 400, wide: true };
 
-/// The records of a file, and how many bytes at its end are no whole record.
+/// The layout of the machine that this program runs on: 384 bytes on x86-64 and others, 400 on AArch64.
+const NATIVE: Layout = if cfg!(target_arch = "aarch64") { WIDE } else { NARROW };
+
+/// The records of a file of the running host, and how many bytes at its end are no whole record.
 pub(super) fn logins(file: &[u8]) -> (impl Iterator<Item = Login<'_>>, usize) {
-    let layout = layout_of(file.len() as u64);
-    let records = file.chunks_exact(layout.size);
+    let records = file.chunks_exact(NATIVE.size);
     let left = records.remainder().len();
-    (records.filter_map(move |record| parse_login(record, layout)), left)
+    (records.filter_map(|record| parse_login(record, NATIVE)), left)
 }
 
-/// 384 bytes on x86-64 and others, 400 on AArch64; where both fit, the machine decides.
-pub(super) fn layout_of(length: u64) -> Layout {
-    let native = if cfg!(target_arch = "aarch64") { WIDE } else { NARROW };
+/// The layout of a file of so many bytes: on the running host its machine's, else the one that fits, of two the
+/// machine's.
+pub(super) fn layout_of(length: u64, live: bool) -> Layout {
     let whole = |layout: Layout| length.is_multiple_of(layout.size as u64);
-    match (whole(NARROW), whole(WIDE)) {
-        (true, false) => NARROW,
-        (false, true) => WIDE,
-        _ => native,
+    match (live, whole(NARROW), whole(WIDE)) {
+        (false, true, false) => NARROW,
+        (false, false, true) => WIDE,
+        _ => NATIVE,
     }
 }
 
@@ -134,11 +136,19 @@ mod tests {
 
     #[test]
     fn wide_record_is_read_with_64_bit_times() {
-        let mut file = vec![0; 400];
-        file[0] = 7;
-        file[344..352].copy_from_slice(&5_000_000_000i64.to_ne_bytes());
-        let (mut records, _) = logins(&file);
-        assert_eq!(records.next().unwrap().seconds, 5_000_000_000);
+        let mut record = vec![0; 400];
+        record[0] = 7;
+        record[344..352].copy_from_slice(&5_000_000_000i64.to_ne_bytes());
+        let login = parse_login(&record, layout_of(400, false)).unwrap();
+        assert_eq!(login.seconds, 5_000_000_000);
+    }
+
+    #[test]
+    fn length_tells_the_layout_of_another_machine_only() {
+        assert_eq!((layout_of(384 * 3, false), layout_of(400 * 3, false)), (NARROW, WIDE));
+        for length in [0, 384, 400, 9_600, 7] {
+            assert_eq!(layout_of(length, true), NATIVE);
+        }
     }
 
     #[test]
@@ -147,7 +157,7 @@ mod tests {
         for length in 0..file.len() {
             let (records, left) = logins(&file[..length]);
             let whole = records.count();
-            assert_eq!(whole * layout_of(length as u64).size + left, length);
+            assert_eq!(whole * NATIVE.size + left, length);
         }
     }
 
