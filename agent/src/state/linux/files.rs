@@ -2,13 +2,13 @@
 //! cannot be read is one; refuses to wait for a file system that does not answer.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use holdfast_schemas::item::ItemKind;
 
 use super::text::{number, text};
-use crate::source::{Folder, Owners, Root, Watchdog};
+use crate::source::{FileIdentity, Folder, OpenFile, Owners, Root, Watchdog};
 use crate::state::TableCapture;
 
 /// The largest file that is read whole.
@@ -58,16 +58,63 @@ impl Files {
         path: &[u8],
         cap: usize,
     ) -> Option<Vec<u8>> {
+        let read = self.read(path, cap);
+        noted(capture, path, read)
+    }
+
+    /// As [`Self::text`], for whoever judges the error.
+    pub(super) fn read(&mut self, path: &[u8], cap: usize) -> io::Result<Vec<u8>> {
         let asked = path.to_vec();
-        self.within(capture, path, move |root| {
-            if !asked.starts_with(b"/sys/") && root.open_file(&asked)?.kernel_made() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "leads to a file of the kernel, not read",
-                ));
+        self.timed(move |root| {
+            if !asked.starts_with(b"/sys/") {
+                not_kernel_made(&root.open_file(&asked)?)?;
             }
             root.text(&asked, cap)
         })
+    }
+
+    /// Opens the regular file at `path`; none that the kernel makes up.
+    pub(super) fn open(&mut self, path: &[u8]) -> io::Result<OpenFile> {
+        let asked = path.to_vec();
+        self.timed(move |root| {
+            let open = root.open_file(&asked)?;
+            not_kernel_made(&open)?;
+            Ok(open)
+        })
+    }
+
+    /// As [`Self::text`], of a file whose last name is no link: what a user's link leads to may be another's secret.
+    pub(super) fn own_text(
+        &mut self,
+        capture: &mut TableCapture<'_>,
+        path: &[u8],
+        cap: usize,
+    ) -> Option<Vec<u8>> {
+        let (folder, name) = split(path)?;
+        let (folder, name) = (folder.to_vec(), name.to_vec());
+        self.within(capture, path, move |root| {
+            let folder = root.folder_at(&folder)?;
+            let looked = folder.look(&name)?;
+            if looked.kind != ItemKind::File {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file, not read"));
+            }
+            let open = folder.open(&name, &looked)?;
+            not_kernel_made(&open)?;
+            bounded(open, cap)
+        })
+    }
+
+    /// Which folder there is at `path`.
+    pub(super) fn folder(&mut self, path: &[u8]) -> io::Result<FileIdentity> {
+        let asked = path.to_vec();
+        self.timed(move |root| Ok(root.folder_at(&asked)?.identity()))
+    }
+
+    /// The names in the folder at `path`, sorted; none where it is not there.
+    pub(super) fn names(&mut self, capture: &mut TableCapture<'_>, path: &[u8]) -> Vec<Vec<u8>> {
+        let asked = path.to_vec();
+        let listed = self.within(capture, path, move |root| names_of(&root.folder_at(&asked)?));
+        within_cap(capture, path, listed)
     }
 
     /// Where the link at `path` points.
@@ -80,12 +127,7 @@ impl Files {
     pub(super) fn entries(&mut self, capture: &mut TableCapture<'_>, path: &[u8]) -> Vec<Entry> {
         let asked = path.to_vec();
         let listed = self.within(capture, path, move |root| entries_of(&root.folder_at(&asked)?));
-        let Some((entries, cut)) = listed else { return Vec::new() };
-        if cut {
-            let reason = format!("more than {NAMES_CAP} entries, the others are not looked at");
-            capture.gap(text(path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
-        }
-        entries
+        within_cap(capture, path, listed)
     }
 
     /// The entry at `path` itself.
@@ -129,15 +171,29 @@ impl Files {
         path: &[u8],
         read: impl FnOnce(&Root) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
+        let read = self.timed(read);
+        noted(capture, path, read)
+    }
+
+    /// Does `read` within a time.
+    pub(super) fn timed<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&Root) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let root = Arc::clone(&self.root);
-        match self.watchdog.within(move |_| read(&root)) {
-            Ok(found) => Some(found),
-            Err(reason) => {
-                if !is_absent(&reason) {
-                    capture.gap(text(path).0, &reason);
-                }
-                None
+        self.watchdog.within(move |_| read(&root))
+    }
+}
+
+/// What was read; a gap where that failed for another reason than that nothing is there.
+pub(super) fn noted<T>(capture: &mut TableCapture<'_>, path: &[u8], read: io::Result<T>) -> Option<T> {
+    match read {
+        Ok(found) => Some(found),
+        Err(reason) => {
+            if !is_absent(&reason) {
+                capture.gap(text(path).0, &reason);
             }
+            None
         }
     }
 }
@@ -165,22 +221,51 @@ pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     (1..).zip(lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
-fn entries_of(folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
+fn not_kernel_made(open: &OpenFile) -> io::Result<()> {
+    if open.kernel_made() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "leads to a file of the kernel, not read"));
+    }
+    Ok(())
+}
+
+fn bounded(open: OpenFile, cap: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open.file.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > cap {
+        let reason = format!("longer than {cap} bytes, not read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
+}
+
+/// What was listed of the folder at `path`; a gap where that is not all of it.
+fn within_cap<T>(capture: &mut TableCapture<'_>, path: &[u8], listed: Option<(Vec<T>, bool)>) -> Vec<T> {
+    let Some((found, cut)) = listed else { return Vec::new() };
+    if cut {
+        let reason = format!("more than {NAMES_CAP} entries, the others are not looked at");
+        capture.gap(text(path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+    }
+    found
+}
+
+fn names_of(folder: &Folder) -> io::Result<(Vec<Vec<u8>>, bool)> {
     let mut listing = folder.list()?;
-    let mut entries = Vec::new();
+    let mut names = Vec::new();
     loop {
         let chunk = listing.next_chunk()?;
-        if chunk.is_empty() {
-            break;
+        let cut = !chunk.is_empty() && names.len() >= NAMES_CAP;
+        if chunk.is_empty() || cut {
+            names.sort_unstable();
+            return Ok((names, cut));
         }
-        if entries.len() >= NAMES_CAP {
-            return Ok((entries, true));
-        }
-        // An entry that went away since the folder was listed is no entry.
-        entries.extend(chunk.into_iter().filter_map(|name| entry_of(folder, name).ok()));
+        names.extend(chunk);
     }
-    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok((entries, false))
+}
+
+fn entries_of(folder: &Folder) -> io::Result<(Vec<Entry>, bool)> {
+    let (names, cut) = names_of(folder)?;
+    // An entry that went away since the folder was listed is no entry.
+    Ok((names.into_iter().filter_map(|name| entry_of(folder, name).ok()).collect(), cut))
 }
 
 fn entry_of(folder: &Folder, name: Vec<u8>) -> io::Result<Entry> {

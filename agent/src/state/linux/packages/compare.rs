@@ -8,9 +8,10 @@ use holdfast_schemas::item::{FileMetadata, ItemKind};
 use super::super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
-use super::{is_missing, to_hexadecimal};
+use super::to_hexadecimal;
 use crate::source::{Folder, Looked, Mounts, Owners, Root};
 use crate::state::TableCapture;
+use crate::state::linux::files::{is_absent, split};
 use crate::state::linux::text::{optional, text};
 
 /// The largest file that is read, in bytes: no package holds one, but a hostile host can make one of holes.
@@ -103,7 +104,7 @@ impl Comparison {
         self.counts.checked += 1;
         let mut row = self.expected_row(package, expected);
         match self.find(capture, expected) {
-            Err(reason) if is_missing(&reason) => {
+            Err(reason) if is_absent(&reason) => {
                 if expected.may_be_missing {
                     return Ok(());
                 }
@@ -132,17 +133,17 @@ impl Comparison {
     /// The file's name in `self.folder`, and what the file system says of it.
     fn find(&mut self, capture: &TableCapture<'_>, expected: &Expected) -> io::Result<(Vec<u8>, Looked)> {
         let path = &expected.path;
-        let slash = path.iter().rposition(|byte| *byte == b'/');
-        let (parent, name) = match slash {
-            Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
-            None => (&b""[..], &path[..]),
-        };
+        let (parent, name) = split(path).unwrap_or((b"/", path));
         let (parent, name) =
             if matches!(name, b"" | b"." | b"..") { (&path[..], &b"."[..]) } else { (parent, name) };
-        if self.folder.as_ref().is_none_or(|folder| folder.path() != parent) {
+        if self
+            .folder
+            .as_ref()
+            .is_none_or(|folder| folder.path() != parent.strip_suffix(b"/").unwrap_or(parent))
+        {
             self.folder = None;
             self.real = self.mounts.way_to(capture.root(), parent)?;
-            self.folder = Some(capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?);
+            self.folder = Some(capture.root().folder_at(parent)?);
         }
         self.mounts.way_to_entry(&self.real, name)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };

@@ -31,14 +31,13 @@ const GHOST: u64 = 1 << 6;
 const LICENSE: u64 = 1 << 7;
 const README: u64 = 1 << 8;
 
+/// The most folders of one package.
+const FOLDERS_CAP: usize = 1 << 20;
+
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
     comparison.begin("rpm", '.');
-    each_header(capture, &mut |capture, _, _, blob| match Header::parse(blob) {
-        Ok(header) => compare_package(capture, comparison, &header),
-        // The table of packages names it.
-        Err(_) => Ok(()),
-    })?;
+    each_header(capture, &mut |capture, _, _, header| compare_package(capture, comparison, header))?;
     comparison.write_summary(capture)
 }
 
@@ -64,7 +63,19 @@ fn compare_package(
     };
     comparison.begin_package();
     let mut files = Files::of(header);
+    if files.folders.len() > FOLDERS_CAP {
+        let reason = format!("more than {FOLDERS_CAP} folders, its files are not compared");
+        capture.gap(text(&package.name).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        return Ok(());
+    }
     while let Some(file) = files.next_file() {
+        let file = match file {
+            Ok(file) => file,
+            Err(reason) => {
+                capture.gap(text(&package.name).0, &reason);
+                continue;
+            }
+        };
         if let Some(expected) = file.expected(algorithm) {
             comparison.compare(capture, &package, &expected)?;
         }
@@ -117,7 +128,7 @@ impl<'a> Files<'a> {
         let texts = |tag| Box::new(header.texts(tag)) as Texts<'a>;
         let long = header.number(tag::LONG_FILE_SIZES).is_some();
         Self {
-            folders: header.texts(tag::FOLDER_NAMES).collect(),
+            folders: header.texts(tag::FOLDER_NAMES).take(FOLDERS_CAP + 1).collect(),
             folder_of: numbers(tag::FOLDER_INDEXES),
             names: texts(tag::BASE_NAMES),
             old_names: texts(tag::OLD_FILE_NAMES),
@@ -135,17 +146,22 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn next_file(&mut self) -> Option<HeaderFile<'a>> {
+    /// The next file; an error where the header does not say in which of its folders it lies.
+    fn next_file(&mut self) -> Option<io::Result<HeaderFile<'a>>> {
         let path = match (self.names.next(), self.folder_of.next()) {
-            (Some(name), Some(folder)) => {
-                let folder = usize::try_from(folder).ok().and_then(|folder| self.folders.get(folder))?;
-                [folder, name].concat()
+            (Some(name), folder) => {
+                let folder = folder.and_then(|folder| self.folders.get(usize::try_from(folder).ok()?));
+                folder.map(|folder| [folder, name].concat()).ok_or_else(|| {
+                    let reason = format!("{} is in no folder of its package", text(name).0);
+                    io::Error::new(io::ErrorKind::InvalidData, reason)
+                })
             }
             // Before version 4 of rpm.
-            _ => self.old_names.next()?.to_vec(),
+            _ => Ok(self.old_names.next()?.to_vec()),
         };
-        Some(HeaderFile {
-            path,
+        // Every column moves on, whatever became of the path.
+        let file = HeaderFile {
+            path: Vec::new(),
             state: self.states.next().unwrap_or_default(),
             mode: self.modes.next(),
             size: self.sizes.next(),
@@ -157,7 +173,8 @@ impl<'a> Files<'a> {
             user: self.users.next(),
             group: self.groups.next(),
             capabilities: self.capabilities.next(),
-        })
+        };
+        Some(path.map(|path| HeaderFile { path, ..file }))
     }
 }
 
