@@ -143,7 +143,7 @@ fn row(fields: &Paragraph, database: &str) -> ApkRow {
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("apk", '?');
+    comparison.begin("apk");
     each_package(capture, &mut |capture, _, fields| {
         let package = Package {
             name: field(fields, b'P').unwrap_or_default().to_vec(),

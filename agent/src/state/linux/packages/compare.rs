@@ -1,7 +1,7 @@
 //! Owns the comparison of one installed file with what a database expects; refuses to follow its last link, to read
 //! what is no regular file, and to wait for a file system that may never answer.
 
-use std::io::{self, Read};
+use std::io;
 
 use holdfast_schemas::item::{FileMetadata, ItemKind};
 
@@ -11,6 +11,7 @@ use super::integrity::IntegrityRow;
 use super::to_hexadecimal;
 use crate::source::{Folder, Looked, Mounts, Owners, Root};
 use crate::state::TableCapture;
+use crate::state::linux::disk::hash;
 use crate::state::linux::files::{is_absent, split};
 use crate::state::linux::text::{optional, text};
 
@@ -24,7 +25,6 @@ pub(super) struct Comparison {
     /// The path of `folder` without links.
     real: Vec<u8>,
     manager: &'static str,
-    unknown: char,
     folder: Option<Folder>,
     buffer: Vec<u8>,
     counts: Counts,
@@ -37,6 +37,7 @@ struct Counts {
     missing: u64,
     differing: u64,
     unreadable: u64,
+    without_digest: u64,
 }
 
 impl Comparison {
@@ -47,16 +48,15 @@ impl Comparison {
             mounts: Mounts::of(root).unwrap_or_default(),
             real: Vec::new(),
             manager: "",
-            unknown: '?',
             folder: None,
             buffer: vec![0; 128 << 10],
             counts: Counts::default(),
         }
     }
 
-    /// Begins with the files of a database, in whose flags `unknown` stands for what it does not say.
-    pub(super) fn begin(&mut self, manager: &'static str, unknown: char) {
-        (self.manager, self.unknown) = (manager, unknown);
+    /// Begins with the files of a database.
+    pub(super) fn begin(&mut self, manager: &'static str) {
+        self.manager = manager;
     }
 
     /// Counts one more package.
@@ -83,6 +83,7 @@ impl Comparison {
             files_missing: Some(counts.missing),
             files_differing: Some(counts.differing),
             files_unreadable: Some(counts.unreadable),
+            files_without_digest: Some(counts.without_digest),
             ..IntegrityRow::default()
         })
     }
@@ -188,10 +189,11 @@ impl Comparison {
             },
             _ => None,
         };
-        let mut flags = Flags([self.unknown; 9]);
+        let mut flags = Flags(['?'; 9]);
         flags.set_by_metadata(expected, looked, &found, points.as_deref());
         let is_file = looked.kind == ItemKind::File;
         let mut unreadable = false;
+        self.counts.without_digest += u64::from(is_file && expected.digest.is_none());
         if is_file && (expected.digest.is_some() || expected.capabilities.is_some()) {
             match self.read(capture, expected, name, looked, &mut flags) {
                 Err(reason) if reason.kind() == io::ErrorKind::Interrupted => return Err(reason),
@@ -236,21 +238,9 @@ impl Comparison {
             let reason = format!("longer than {FILE_CAP} bytes, not read");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
-        let mut hash = algorithm.start();
-        let mut left = FILE_CAP;
-        loop {
-            let read = match open.file.read(&mut self.buffer) {
-                Err(reason) if reason.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 || left == 0 {
-                break;
-            }
-            hash.update(self.buffer.get(..read).unwrap_or_default());
-            left = left.saturating_sub(read as u64);
-            capture.go_on()?;
-        }
-        let found = hash.finalize().into_vec();
+        let mut hasher = algorithm.start();
+        hash(capture, &mut open.file, FILE_CAP, &mut self.buffer, &mut |bytes| hasher.update(bytes))?;
+        let found = hasher.finalize().into_vec();
         flags.set(2, Some(found == *digest));
         Ok(Some(found))
     }
@@ -307,7 +297,12 @@ impl Flags {
         if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
             self.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
         }
-        let same_kind = expected.kind.map(|kind| kind == looked.kind);
+        let same_kind = match expected.kind {
+            Some(kind) => Some(kind == looked.kind),
+            // A digest is of a file's content or of a link's target: nothing else can have it.
+            None if expected.digest.is_some() && !is_file && !is_link => Some(false),
+            None => None,
+        };
         if is_file && same_kind == Some(false) {
             // There is content where none should be.
             self.set(2, Some(false));

@@ -21,7 +21,7 @@ const ADMIN_CAP: usize = 1 << 20;
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("dpkg", '?');
+    comparison.begin("dpkg");
     let mut files = Files::of(capture)?;
     let (diversions, damaged) = Diversions::parse(&admin_text(capture, &mut files, "diversions"));
     name_damaged(capture, "diversions", damaged);

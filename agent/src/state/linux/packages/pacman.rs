@@ -176,7 +176,7 @@ fn row(sections: &Sections) -> PacmanRow {
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("pacman", '?');
+    comparison.begin("pacman");
     let mut files = Files::of(capture)?;
     each_package(capture, &mut |capture, folder, sections| {
         comparison.begin_package();

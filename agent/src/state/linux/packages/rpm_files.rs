@@ -36,7 +36,7 @@ const FOLDERS_CAP: usize = 1 << 20;
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("rpm", '.');
+    comparison.begin("rpm");
     each_header(capture, &mut |capture, _, _, header| compare_package(capture, comparison, header))?;
     comparison.write_summary(capture)
 }
@@ -239,4 +239,28 @@ fn kind_of(mode: u32) -> Option<ItemKind> {
         0o140_000 => ItemKind::Socket,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_in_a_folder_that_its_package_does_not_name_is_an_error_and_those_behind_it_are_read() {
+        let entries: [[u32; 4]; 4] = [
+            [tag::BASE_NAMES, 8, 0, 2],
+            [tag::FOLDER_NAMES, 8, 4, 1],
+            [tag::FOLDER_INDEXES, 4, 8, 2],
+            [tag::FILE_SIZES, 4, 16, 2],
+        ];
+        let store = [&b"x\0y\0/a/\0"[..], &[0, 0, 0, 9, 0, 0, 0, 0], &[0, 0, 0, 1, 0, 0, 0, 2]].concat();
+        let words = [4, 24].into_iter().chain(entries.into_iter().flatten());
+        let blob: Vec<u8> = words.flat_map(u32::to_be_bytes).chain(store).collect();
+        let header = Header::parse(&blob).unwrap();
+        let mut files = Files::of(&header);
+        assert!(files.next_file().unwrap().is_err());
+        let file = files.next_file().unwrap().unwrap();
+        assert_eq!((&file.path[..], file.size), (&b"/a/y"[..], Some(2)));
+        assert!(files.next_file().is_none());
+    }
 }
