@@ -512,6 +512,19 @@ fn packages_of_rpm_are_read_from_each_of_its_three_stores() {
     }
 }
 
+#[test]
+fn rows_of_rpm_that_hold_no_header_are_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "/var/lib/rpm/Packages", "");
+    let file = folder.path().join("var/lib/rpm/rpmdb.sqlite");
+    let rows = "create table Packages(hnum integer primary key, blob); insert into Packages values (7, 'text'), (8, null);";
+    assert!(run("sqlite3", &[file.to_str().unwrap(), rows]).status.success());
+    let gaps = capture("rpm_packages", &Root::mounted(folder.path()).unwrap()).1.gaps;
+    let of = |number: &str| gaps.iter().find(|gap| gap.subject.ends_with(number)).unwrap();
+    assert!(of("sqlite header 7").reason.contains("damaged header"), "text is read as its bytes");
+    assert!(of("sqlite header 8").reason.contains("no header"));
+}
+
 /// Changes bytes of a database at random: what is read of it may be wrong, but the reading ends.
 fn damage(file: &Path, image: &Path) {
     let sound = fs::read(file).unwrap();
@@ -801,6 +814,17 @@ fn node_packages_are_found_nested_scoped_and_once() {
 }
 
 #[test]
+fn node_packages_nested_without_end_are_cut_and_named_and_the_others_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = "node_modules/z/".repeat(20);
+    write(folder.path(), &format!("/usr/lib/{deep}package.json"), r#"{"name":"z"}"#);
+    write(folder.path(), "/usr/lib/node_modules/a/node_modules/b/package.json", r#"{"name":"b"}"#);
+    let (found, captured) = capture("npm_packages", &Root::mounted(folder.path()).unwrap());
+    assert_eq!(found.iter().map(|row| text(row, "name")).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(captured.gap_count, 1);
+}
+
+#[test]
 fn node_packages_of_this_host_are_those_of_npm() {
     let listed = run("npm", &["list", "--global", "--depth=0", "--parseable", "--prefix=/usr"]);
     let expected: BTreeSet<String> =
@@ -847,6 +871,7 @@ fn snaps_are_read_from_the_state_of_snapd_and_from_their_mounts() {
         "/snap/core22/12/meta/snap.yaml",
         "name: core22\nversion: '20240111'\nsummary: Base\ntype: base\ngrade: stable\n",
     );
+    write(path, "/snap/core22/10/meta/snap.yaml", b"version: '1'\nsummary: \xff\n");
     write(path, "/snap/tool/x1/meta/snap.yaml", "a: &a [*a, *a]\n: :\n - [");
     let (found, captured) = capture("snap_packages", &Root::mounted(path).unwrap());
     let columns =
@@ -862,7 +887,7 @@ fn snaps_are_read_from_the_state_of_snapd_and_from_their_mounts() {
             "tool|x1||||app|true|false|true",
         ]
     );
-    assert_eq!(captured.gap_count, 1);
+    assert_eq!(captured.gap_count, 2);
 }
 
 #[test]

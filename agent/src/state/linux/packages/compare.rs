@@ -8,8 +8,9 @@ use holdfast_schemas::item::{FileMetadata, ItemKind};
 use super::super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
+use super::places::mounts;
 use super::to_hexadecimal;
-use crate::source::{Folder, Looked, Mounts, Owners, Root};
+use crate::source::{Folder, Looked, Mounts, Owners};
 use crate::state::TableCapture;
 use crate::state::linux::disk::hash;
 use crate::state::linux::files::{is_absent, split};
@@ -41,11 +42,11 @@ struct Counts {
 }
 
 impl Comparison {
-    /// A comparison on the host that has this root.
-    pub(super) fn on(root: &Root) -> Self {
+    /// A comparison on the host that is captured.
+    pub(super) fn on(capture: &mut TableCapture<'_>) -> Self {
         Self {
-            owners: Owners::of(root),
-            mounts: Mounts::of(root).unwrap_or_default(),
+            owners: Owners::of(capture.root()),
+            mounts: mounts(capture),
             real: Vec::new(),
             manager: "",
             folder: None,

@@ -128,7 +128,7 @@ pub(super) struct IntegrityRow {
 }
 
 fn capture_integrity(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut comparison = Comparison::on(capture.root());
+    let mut comparison = Comparison::on(capture);
     dpkg_files::compare(capture, &mut comparison)?;
     rpm_files::compare(capture, &mut comparison)?;
     apk::compare(capture, &mut comparison)?;
