@@ -158,14 +158,19 @@ impl Comparison {
                     .user
                     .as_ref()
                     .is_some_and(|owner| is_owner(owner, found.uid, found.user.as_deref()));
-            if rightful
-                && let Ok(real) = self.mounts.way_to(capture.root(), path)
-                && let Ok(led_to) = capture.root().folder_at(path)
-            {
-                self.real = real;
-                let looked = led_to.look(b".")?;
-                self.folder = Some(led_to);
-                return Ok((b".".to_vec(), looked));
+            if rightful {
+                let way = self.mounts.way_to(capture.root(), path);
+                match way.and_then(|real| Ok((real, capture.root().folder_at(path)?))) {
+                    Ok((real, led_to)) => {
+                        self.real = real;
+                        let looked = led_to.look(b".")?;
+                        self.folder = Some(led_to);
+                        return Ok((b".".to_vec(), looked));
+                    }
+                    // It leads to no folder: it is compared as the link that it is.
+                    Err(reason) if is_absent(&reason) => {}
+                    Err(reason) => return Err(reason),
+                }
             }
         }
         Ok((name.to_vec(), looked))
