@@ -10,14 +10,16 @@ mod support;
 
 use support::capture;
 
+fn plant(host: &tempfile::TempDir, path: &str, content: &[u8]) {
+    let path = host.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
 #[test]
 fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gaps() {
     let host = tempfile::tempdir().unwrap();
-    let plant = |path: &str, content: &[u8]| {
-        let path = host.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    };
+    let plant = |path: &str, content: &[u8]| plant(&host, path, content);
     plant("etc/docker/daemon.json", br#"{"data-root": "/srv/docker/"}"#);
     plant(
         "srv/docker/containers/aa/config.v2.json",
@@ -54,13 +56,9 @@ fn docker_containers_are_rows_without_their_environment_and_damaged_ones_are_gap
 }
 
 #[test]
-fn containers_of_every_engine_and_pods_are_rows() {
+fn containers_of_every_engine_are_rows() {
     let host = tempfile::tempdir().unwrap();
-    let plant = |path: &str, content: &[u8]| {
-        let path = host.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    };
+    let plant = |path: &str, content: &[u8]| plant(&host, path, content);
     let storage = "home/alice/.local/share/containers/storage/overlay-containers";
     plant(
         &format!("{storage}/containers.json"),
@@ -85,21 +83,6 @@ fn containers_of_every_engine_and_pods_are_rows() {
     plant("var/lib/lxc/bare/note", b"");
     plant("var/lib/incus/containers/inc/rootfs/etc/os-release", b"");
     plant("var/lib/machines/tree/etc/os-release", b"");
-    plant("var/log/pods/default_web-7_0a-1b/nginx/0.log", b"");
-    plant("var/lib/kubelet/pods/0a-1b/volumes/kubernetes.io~secret/token/ca.crt", b"secret");
-    plant("var/log/pods/alone/x", b"");
-    plant(
-        "etc/kubernetes/manifests/etcd.yaml",
-        b"---\nkind: Pod\nmetadata: {name: etcd, namespace: kube-system}\nspec:\n  hostNetwork: true\n  containers:\n  \
-          - {name: main, image: 'etcd:3', securityContext: {privileged: true}}\n  volumes:\n  \
-          - {name: all, hostPath: {path: /}}\n  - {name: own}\n",
-    );
-    plant(
-        "etc/kubernetes/manifests/left.bak",
-        br#"{"kind":"PodList","items":[{"metadata":{"name":"one"}},{"metadata":{"name":"two"}}]}"#,
-    );
-    plant("etc/kubernetes/manifests/bad.yml", b"a: &a [*a, *a]\n: :\n - [");
-    plant("etc/kubernetes/manifests/long.json", &[b' '; (1 << 20) + 1]);
     let root = Root::mounted(host.path()).unwrap();
     let (rows, captured) = capture("containers", &root);
     assert!(captured.gaps.iter().any(|gap| gap.reason.contains("no container")));
@@ -126,6 +109,28 @@ fn containers_of_every_engine_and_pods_are_rows() {
     assert_eq!(of("box")["apparmor_profile"], "unconfined");
     assert!(of("bare")["rootfs"].is_null());
     assert_eq!(of("inc")["rootfs"], "/var/lib/incus/containers/inc/rootfs");
+}
+
+#[test]
+fn pods_are_rows_by_their_folders_and_by_the_manifests_that_start_them() {
+    let host = tempfile::tempdir().unwrap();
+    let plant = |path: &str, content: &[u8]| plant(&host, path, content);
+    plant("var/log/pods/default_web-7_0a-1b/nginx/0.log", b"");
+    plant("var/lib/kubelet/pods/0a-1b/volumes/kubernetes.io~secret/token/ca.crt", b"secret");
+    plant("var/log/pods/alone/x", b"");
+    plant(
+        "etc/kubernetes/manifests/etcd.yaml",
+        b"---\nkind: Pod\nmetadata: {name: etcd, namespace: kube-system}\nspec:\n  hostNetwork: true\n  containers:\n  \
+          - {name: main, image: 'etcd:3', securityContext: {privileged: true}}\n  volumes:\n  \
+          - {name: all, hostPath: {path: /}}\n  - {name: own}\n",
+    );
+    plant(
+        "etc/kubernetes/manifests/left.bak",
+        br#"{"kind":"PodList","items":[{"metadata":{"name":"one"}},{"metadata":{"name":"two"}}]}"#,
+    );
+    plant("etc/kubernetes/manifests/bad.yml", b"a: &a [*a, *a]\n: :\n - [");
+    plant("etc/kubernetes/manifests/long.json", &[b' '; (1 << 20) + 1]);
+    let root = Root::mounted(host.path()).unwrap();
     let (pods, captured) = capture("kubernetes_pods", &root);
     for left_out in ["/bad.yml", "/long.json"] {
         assert!(captured.gaps.iter().any(|gap| gap.subject.ends_with(left_out)), "{left_out}");

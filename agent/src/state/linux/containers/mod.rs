@@ -64,3 +64,19 @@ fn texts(value: &Value) -> String {
 fn elements(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Root;
+
+    #[test]
+    fn more_than_is_looked_at_is_a_gap() {
+        let (root, mut out) = (Root::live().unwrap(), Vec::new());
+        let mut capture = TableCapture::new(&mut out, &root, &|| false);
+        assert_eq!(first(&mut capture, b"/all", vec![1, 2], 2), [1, 2]);
+        assert_eq!(first(&mut capture, b"/more", vec![1, 2, 3], 2), [1, 2]);
+        let gaps = capture.finish().gaps;
+        assert_eq!(gaps.iter().map(|gap| gap.subject.as_str()).collect::<Vec<_>>(), ["/more"]);
+    }
+}
