@@ -66,8 +66,14 @@ impl Files {
         path: &[u8],
         cap: usize,
     ) -> Option<Vec<u8>> {
+        let read = self.read(path, cap);
+        noted(capture, path, read)
+    }
+
+    /// As [`Self::text`], for whoever judges the error.
+    pub(super) fn read(&mut self, path: &[u8], cap: usize) -> io::Result<Vec<u8>> {
         let asked = path.to_vec();
-        self.within(capture, path, move |root, _| not_of_the_kernel(root.open_file(&asked)?)?.text(cap))
+        self.timed(move |root, _| not_of_the_kernel(root.open_file(&asked)?)?.text(cap))
     }
 
     /// As [`Self::text`], and a gap where `path` is a link: its owner may have no right to what it leads to.
@@ -90,6 +96,22 @@ impl Files {
         })
     }
 
+    /// Which folder there is at `path`.
+    pub(super) fn folder(&mut self, path: &[u8]) -> io::Result<FileIdentity> {
+        let asked = path.to_vec();
+        self.timed(move |root, _| Ok(root.folder_at(&asked)?.identity()))
+    }
+
+    /// The names in the folder at `path`, sorted; none where it is not there.
+    pub(super) fn names(&mut self, capture: &mut TableCapture<'_>, path: &[u8]) -> Vec<Vec<u8>> {
+        let asked = path.to_vec();
+        let listed =
+            self.within(capture, path, move |root, progress| names_of(&root.folder_at(&asked)?, progress));
+        let Some((names, cut)) = listed else { return Vec::new() };
+        gap_where_cut(capture, path, cut);
+        names
+    }
+
     /// Where the link at `path` points.
     pub(super) fn link(&mut self, capture: &mut TableCapture<'_>, path: &[u8]) -> Option<Vec<u8>> {
         let asked = path.to_vec();
@@ -102,10 +124,7 @@ impl Files {
         let listed =
             self.within(capture, path, move |root, progress| entries_of(&root.folder_at(&asked)?, progress));
         let Some(listed) = listed else { return Vec::new() };
-        if listed.cut {
-            let reason = format!("more than {NAMES_CAP} entries, the others are not looked at");
-            capture.gap(text(path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
-        }
+        gap_where_cut(capture, path, listed.cut);
         if let Some((count, reason)) = listed.failed {
             capture.gap(format!("{}: {count} entries", text(path).0), &reason);
         }
@@ -178,16 +197,17 @@ impl Files {
         path: &[u8],
         read: impl FnOnce(&Root, &AtomicU64) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
+        let read = self.timed(read);
+        noted(capture, path, read)
+    }
+
+    /// Does `read`, which counts its progress, within a time.
+    pub(super) fn timed<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&Root, &AtomicU64) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let root = Arc::clone(&self.root);
-        match self.watchdog.within(move |progress| read(&root, progress)) {
-            Ok(found) => Some(found),
-            Err(reason) => {
-                if !is_absent(&reason) {
-                    capture.gap(text(path).0, &reason);
-                }
-                None
-            }
-        }
+        self.watchdog.within(move |progress| read(&root, progress))
     }
 }
 
@@ -206,6 +226,26 @@ fn not_of_the_kernel(open: OpenFile) -> io::Result<OpenFile> {
 
 fn invalid(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+/// What was read; a gap where that failed for another reason than that nothing is there.
+pub(super) fn noted<T>(capture: &mut TableCapture<'_>, path: &[u8], read: io::Result<T>) -> Option<T> {
+    match read {
+        Ok(found) => Some(found),
+        Err(reason) => {
+            if !is_absent(&reason) {
+                capture.gap(text(path).0, &reason);
+            }
+            None
+        }
+    }
+}
+
+fn gap_where_cut(capture: &mut TableCapture<'_>, path: &[u8], cut: bool) {
+    if cut {
+        let reason = format!("more than {NAMES_CAP} entries, the others are not looked at");
+        capture.gap(text(path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+    }
 }
 
 /// Whether `reason` only says that nothing is there.
@@ -278,29 +318,33 @@ struct Listed {
     failed: Option<(u64, io::Error)>,
 }
 
-fn entries_of(folder: &Folder, progress: &AtomicU64) -> io::Result<Listed> {
+fn names_of(folder: &Folder, progress: &AtomicU64) -> io::Result<(Vec<Vec<u8>>, bool)> {
     let mut listing = folder.list()?;
-    let mut listed = Listed { entries: Vec::new(), cut: false, failed: None };
+    let mut names = Vec::new();
     loop {
         let chunk = listing.next_chunk()?;
-        if chunk.is_empty() {
-            break;
+        progress.fetch_add(1, Ordering::Relaxed);
+        let cut = !chunk.is_empty() && names.len() >= NAMES_CAP;
+        if chunk.is_empty() || cut {
+            names.sort_unstable();
+            return Ok((names, cut));
         }
-        if listed.entries.len() >= NAMES_CAP {
-            listed.cut = true;
-            break;
-        }
-        for name in chunk {
-            progress.fetch_add(1, Ordering::Relaxed);
-            match entry_of(folder, name) {
-                Ok(entry) => listed.entries.push(entry),
-                // An entry that went away since the folder was listed is no entry.
-                Err(reason) if is_absent(&reason) => {}
-                Err(reason) => listed.failed.get_or_insert((0, reason)).0 += 1,
-            }
+        names.extend(chunk);
+    }
+}
+
+fn entries_of(folder: &Folder, progress: &AtomicU64) -> io::Result<Listed> {
+    let (names, cut) = names_of(folder, progress)?;
+    let mut listed = Listed { entries: Vec::new(), cut, failed: None };
+    for name in names {
+        progress.fetch_add(1, Ordering::Relaxed);
+        match entry_of(folder, name) {
+            Ok(entry) => listed.entries.push(entry),
+            // An entry that went away since the folder was listed is no entry.
+            Err(reason) if is_absent(&reason) => {}
+            Err(reason) => listed.failed.get_or_insert((0, reason)).0 += 1,
         }
     }
-    listed.entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     Ok(listed)
 }
 

@@ -3,6 +3,7 @@
 
 mod log;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,9 +12,11 @@ use self::log::Log;
 use crate::source::Root;
 
 /// The most pages that are visited for one table.
-const VISITS_CAP: u64 = 1 << 22;
+const VISITS_CAP: usize = 1 << 22;
 /// The largest record, in bytes; SQLite's own bound is 2^31.
 const RECORD_CAP: u64 = 64 << 20;
+/// The most columns of a row, by SQLite's own bound.
+const COLUMNS_CAP: usize = 32_767;
 /// The deepest a tree can be: even the smallest pages hold enough for more rows than there are numbers.
 const DEPTH_CAP: usize = 24;
 
@@ -57,8 +60,11 @@ impl Sqlite {
             Err(reason) if reason.kind() == io::ErrorKind::NotFound => None,
             Err(reason) => return Err(reason),
         };
-        let interrupted =
-            root.open_file(format!("{path}-journal")).is_ok_and(|open| holds_journal(&open.file));
+        let interrupted = match root.open_file(format!("{path}-journal")) {
+            Ok(open) => holds_journal(&open.file),
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => false,
+            Err(reason) => return Err(reason),
+        };
         let mut head = vec![0; 100];
         match log.as_ref().and_then(|log| Some((log, log.pages.get(&1)?))) {
             Some((log, at)) => log.file.read_exact_at(&mut head, *at)?,
@@ -116,8 +122,7 @@ impl Sqlite {
     }
 
     fn walk(&self, start: u64, each: &mut dyn FnMut(Row) -> io::Result<()>) -> io::Result<()> {
-        // Each page belongs to one place of one tree: a damaged or hostile file that leads in circles runs out of these.
-        let mut visits = self.pages.min(VISITS_CAP);
+        let mut visits = Visits::new();
         let mut waiting = vec![(start, 0)];
         while let Some((number, depth)) = waiting.pop() {
             let page = self.page(number, &mut visits)?;
@@ -125,8 +130,15 @@ impl Sqlite {
             let cells = be16(&page, header + 3)?;
             match page.get(header) {
                 Some(0x0d) => {
+                    // Cells do not share bytes: those of one page are no longer than it.
+                    let mut left = page.len();
                     for cell in 0..cells {
-                        each(self.record(&page, be16(&page, header + 8 + 2 * cell)?, &mut visits)?)?;
+                        let at = be16(&page, header + 8 + 2 * cell)?;
+                        let (row, length) = self.record(&page, at, &mut visits)?;
+                        left = left
+                            .checked_sub(length)
+                            .ok_or_else(|| damaged("cells longer than their page"))?;
+                        each(row)?;
                     }
                 }
                 Some(0x05) if depth < DEPTH_CAP => {
@@ -142,13 +154,16 @@ impl Sqlite {
         Ok(())
     }
 
-    fn page(&self, number: u64, visits: &mut u64) -> io::Result<Vec<u8>> {
+    fn page(&self, number: u64, visits: &mut Visits) -> io::Result<Vec<u8>> {
         if number == 0 || number > self.pages {
             return Err(damaged("a page past the end"));
         }
-        *visits = visits
-            .checked_sub(1)
-            .ok_or_else(|| damaged("pages that lead in circles, or more of them than are read here"))?;
+        if visits.len() >= VISITS_CAP {
+            return Err(damaged("more pages than are read here"));
+        }
+        if !visits.insert(number) {
+            return Err(damaged("a page that belongs to two places"));
+        }
         let mut page = vec![0; self.page_size];
         match self.log.as_ref().and_then(|log| Some((log, log.pages.get(&number)?))) {
             Some((log, at)) => log.file.read_exact_at(&mut page, *at)?,
@@ -158,9 +173,11 @@ impl Sqlite {
         Ok(page)
     }
 
-    /// The cell of a leaf at `at`: length, row number, and the record, the end of which can lie on other pages.
-    fn record(&self, page: &[u8], at: usize, visits: &mut u64) -> io::Result<Row> {
-        let mut cell = Bytes(page.get(at..).ok_or_else(|| damaged("a cell past its page"))?);
+    /// The cell of a leaf at `at`: length, row number, and the record, the end of which can lie on other pages; and the
+    /// cell's own length.
+    fn record(&self, page: &[u8], at: usize, visits: &mut Visits) -> io::Result<(Row, usize)> {
+        let behind = page.get(at..).ok_or_else(|| damaged("a cell past its page"))?;
+        let mut cell = Bytes(behind);
         let length = cell.varint()?;
         let id = cell.varint()?.cast_signed();
         if length > RECORD_CAP {
@@ -185,9 +202,12 @@ impl Sqlite {
                 record.extend_from_slice(content.get(..length - record.len()).unwrap_or(content));
             }
         }
-        Ok(Row { id, values: values(&record)? })
+        Ok((Row { id, values: values(&record)? }, behind.len() - cell.0.len()))
     }
 }
+
+/// The pages that were visited for one table: each belongs to one place of one tree.
+type Visits = HashSet<u64>;
 
 fn values(record: &[u8]) -> io::Result<Vec<Value>> {
     let mut types = Bytes(record);
@@ -198,6 +218,9 @@ fn values(record: &[u8]) -> io::Result<Vec<Value>> {
     let mut types = Bytes(types.take(types_length)?);
     let mut values = Vec::new();
     while !types.0.is_empty() {
+        if values.len() >= COLUMNS_CAP {
+            return Err(damaged("more columns than there can be"));
+        }
         values.push(match types.varint()? {
             0 => Value::Null,
             kind @ 1..=4 => integer(content.take(usize::try_from(kind).unwrap_or_default())?),
@@ -387,5 +410,48 @@ mod tests {
         bytes[108..112].copy_from_slice(&[0, 0, 0, 1]);
         std::fs::write(folder.path().join("db"), bytes).unwrap();
         assert!(rows(folder.path(), "t").is_err());
+    }
+
+    #[test]
+    fn page_or_cell_that_is_named_twice_is_damage_and_columns_have_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        sqlite(
+            folder.path(),
+            "pragma page_size=512; create table t(a); insert into t values(zeroblob(300)); insert into t values(1);",
+        );
+        let sound = std::fs::read(&path).unwrap();
+        assert_eq!(rows(folder.path(), "t").unwrap().len(), 2);
+        // The second page is the table's leaf: both of its cells are the longer one.
+        let mut bytes = sound;
+        let first: [u8; 2] = bytes[520..522].try_into().unwrap();
+        bytes[522..524].copy_from_slice(&first);
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(rows(folder.path(), "t").is_err());
+
+        std::fs::remove_file(&path).unwrap();
+        sqlite(folder.path(), &format!("pragma page_size=512; create table t(a, b, c, d, e, f); {MANY}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The second page is the table's inner one: two of its cells lead to one leaf.
+        let cell = |bytes: &[u8], number: usize| {
+            usize::from(u16::from_be_bytes([bytes[524 + 2 * number], bytes[525 + 2 * number]]))
+        };
+        let (one, two) = (512 + cell(&bytes, 0), 512 + cell(&bytes, 1));
+        bytes.copy_within(one..one + 4, two);
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(rows(folder.path(), "t").is_err());
+
+        assert!(values(&[&[0x83, 0x00][..], &[0; 384 - 2]].concat()).is_ok());
+        assert!(values(&[&[0x84, 0x80, 0x00][..], &[0; 65_536]].concat()).is_err());
+    }
+
+    #[test]
+    fn error_in_a_write_ahead_log_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let write_only = File::create(folder.path().join("log")).unwrap();
+        assert!(Log::read(write_only).is_err());
+        std::fs::write(folder.path().join("short"), "x").unwrap();
+        let short = File::open(folder.path().join("short")).unwrap();
+        assert!(Log::read(short).unwrap().is_none());
     }
 }

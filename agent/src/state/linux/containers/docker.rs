@@ -2,74 +2,78 @@
 
 use std::io;
 
-use serde::Serialize;
 use serde_json::Value;
 
-use super::super::text::text;
+use super::super::files::{Files, join};
+use super::super::row::row;
+use super::super::text::{Twin, text};
+use super::{MOST, elements, first, object, string};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
 pub(in super::super) const TABLE: Table = Table {
     name: "docker_containers",
     about: "Docker's containers with what they may do, as its own files have them.",
-    sources: &["/etc/docker/daemon.json", "/var/lib/docker/containers/*/{config.v2.json,hostconfig.json}"],
+    sources: &[
+        "/etc/docker/daemon.json",
+        "{/var/lib/docker,its data-root}/containers/*/{config.v2.json,hostconfig.json}",
+    ],
     group: Group::Containers,
     reads: Reads::Files,
     sensitivity: Sensitivity::Ordinary,
     capture: capture_containers,
 };
 
-/// One container.
-#[derive(Serialize)]
-struct ContainerRow {
-    /// osquery: Identifier.
-    id: String,
-    /// osquery: Name, with the slash that Docker puts before it.
-    name: Option<String>,
-    /// osquery: Image, as it was asked for.
-    image: Option<String>,
-    /// osquery: Identifier of the image.
-    image_id: Option<String>,
-    /// osquery: Program and arguments, as a JSON array.
-    command: String,
-    /// Derived: When it was created, as Docker writes it; osquery's `created` is Unix seconds.
-    created_at: Option<String>,
-    /// osquery: State the file states: running, paused, restarting, dead or exited.
-    state: String,
-    /// osquery: Process id in the engine's namespace; 0 where it does not run.
-    pid: Option<i64>,
-    /// osquery: When it was last started, as Docker writes it.
-    started_at: Option<String>,
-    /// osquery: When it last ended, as Docker writes it.
-    finished_at: Option<String>,
-    /// osquery: Whether it is privileged; null where `hostconfig.json` could not be read.
-    privileged: Option<bool>,
-    /// osquery: Security options, as a JSON array.
-    security_options: String,
-    /// osquery: Whether its root is read-only; null where unknown.
-    readonly_rootfs: Option<bool>,
-    /// Derived: Capabilities added, as a JSON array.
-    capabilities_added: String,
-    /// Derived: Network mode, such as host.
-    network_mode: Option<String>,
-    /// Derived: Process id mode; host where it sees the host's processes.
-    pid_mode: Option<String>,
-    /// Derived: Bind mounts asked for, `source:destination[:options]`, as a JSON array.
-    binds: String,
-    /// Derived: Storage driver, such as overlay2.
-    storage_driver: Option<String>,
-    /// Derived: The file the row was read from.
-    source: String,
-    /// Derived: Base64 of the exact bytes behind `source`; null where `source` is those bytes verbatim.
-    source_raw: Option<String>,
+row! {
+    /// One container.
+    struct ContainerRow {
+        /// osquery: Identifier.
+        id: Twin,
+        /// osquery: Name, with the slash that Docker puts before it; null where none is stated.
+        name: Option<Twin>,
+        /// osquery: Image, as it was asked for; null where none is stated.
+        image: Option<Twin>,
+        /// osquery: Identifier of the image; null where none is stated.
+        image_id: Option<Twin>,
+        /// osquery: Program and arguments, as a JSON array.
+        command: String,
+        /// Derived: When it was created, as Docker writes it; osquery's `created` is Unix seconds. Null where not
+        /// stated.
+        created_at: Option<Twin>,
+        /// osquery: State the file states: running, paused, restarting, dead or exited; null where it states none.
+        state: Option<&'static str>,
+        /// osquery: Process id in the engine's namespace; 0 where it does not run; null where none is stated.
+        pid: Option<i64>,
+        /// osquery: When it was last started, as Docker writes it; null where not stated.
+        started_at: Option<Twin>,
+        /// osquery: When it last ended, as Docker writes it; null where not stated.
+        finished_at: Option<Twin>,
+        /// osquery: Whether it is privileged; null where `hostconfig.json` could not be read.
+        privileged: Option<bool>,
+        /// osquery: Security options, as a JSON array; null where `hostconfig.json` could not be read.
+        security_options: Option<String>,
+        /// osquery: Whether its root is read-only; null where unknown.
+        readonly_rootfs: Option<bool>,
+        /// Derived: Capabilities added, as a JSON array; null where `hostconfig.json` could not be read.
+        capabilities_added: Option<String>,
+        /// Derived: Network mode, such as host; null where unknown.
+        network_mode: Option<Twin>,
+        /// Derived: Process id mode; host where it sees the host's processes; null where unknown.
+        pid_mode: Option<Twin>,
+        /// Derived: Bind mounts asked for, `source:destination[:options]`, as a JSON array; null where
+        /// `hostconfig.json` could not be read.
+        binds: Option<String>,
+        /// Derived: Storage driver, such as overlay2; null where none is stated.
+        storage_driver: Option<Twin>,
+        /// Derived: The file the row was read from.
+        source: Twin,
+    }
 }
 
-/// The most that is read of one file, in bytes.
-const CAP: usize = 8 << 20;
-
 fn capture_containers(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
     let mut folders = vec![b"/var/lib/docker".to_vec()];
-    let daemon = read(capture, b"/etc/docker/daemon.json");
+    let daemon = object(capture, &mut files, b"/etc/docker/daemon.json");
     let moved = daemon.as_ref().and_then(|daemon| daemon.get("data-root").or_else(|| daemon.get("graph")));
     if let Some(moved) = moved.and_then(Value::as_str).filter(|moved| moved.starts_with('/'))
         && moved.trim_end_matches('/') != "/var/lib/docker"
@@ -77,44 +81,40 @@ fn capture_containers(capture: &mut TableCapture<'_>) -> io::Result<()> {
         folders.push(moved.trim_end_matches('/').as_bytes().to_vec());
     }
     for folder in folders {
-        let list = [folder.as_slice(), b"/containers"].concat();
-        match capture.root().names(&list) {
-            Ok(names) => {
-                for name in names {
-                    capture.go_on()?;
-                    let at = [list.as_slice(), b"/", &name].concat();
-                    capture_container(capture, &name, &at)?;
-                }
-            }
-            Err(reason) if reason.kind() == io::ErrorKind::NotFound => {}
-            Err(reason) => capture.gap(text(&list).0, &reason),
+        let list = join(&folder, b"containers");
+        let names = files.names(capture, &list);
+        for name in first(capture, &list, names, MOST) {
+            capture.go_on()?;
+            capture_container(capture, &mut files, &name, &join(&list, &name))?;
         }
     }
     Ok(())
 }
 
-fn capture_container(capture: &mut TableCapture<'_>, name: &[u8], at: &[u8]) -> io::Result<()> {
-    let source = [at, b"/config.v2.json"].concat();
-    let Some(config) = read(capture, &source) else { return Ok(()) };
-    let host = read(capture, &[at, b"/hostconfig.json"].concat()).unwrap_or_default();
-    let string = |value: &Value| value.as_str().map(str::to_owned);
-    let list = |value: &Value| if value.is_null() { "[]".to_owned() } else { value.to_string() };
-    let path = string(&config["Path"]).into_iter().map(Value::from);
-    let arguments = config["Args"].as_array().cloned().unwrap_or_default();
+fn capture_container(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    name: &[u8],
+    at: &[u8],
+) -> io::Result<()> {
+    let source = join(at, b"config.v2.json");
+    let Some(config) = object(capture, files, &source) else { return Ok(()) };
+    let known = object(capture, files, &join(at, b"hostconfig.json"));
+    let host = known.as_ref().unwrap_or(&Value::Null);
+    let list = |value: &Value| {
+        known.as_ref().map(|_| if value.is_null() { "[]".to_owned() } else { value.to_string() })
+    };
+    let path = config["Path"].as_str().map(Value::from);
+    let command = path.into_iter().chain(elements(&config["Args"]).iter().cloned());
     let state = &config["State"];
-    let is = |key: &str| state[key] == Value::Bool(true);
-    let words =
-        [("Restarting", "restarting"), ("Paused", "paused"), ("Dead", "dead"), ("Running", "running")];
-    let word = words.into_iter().find(|(key, _)| is(key)).map_or("exited", |(_, word)| word);
-    let (source, source_raw) = text(&source);
     capture.row(&ContainerRow {
-        id: string(&config["ID"]).unwrap_or_else(|| text(name).0),
+        id: string(&config["ID"]).unwrap_or_else(|| text(name)),
         name: string(&config["Name"]),
         image: string(&config["Config"]["Image"]),
         image_id: string(&config["Image"]),
-        command: Value::Array(path.chain(arguments).collect()).to_string(),
+        command: Value::Array(command.collect()).to_string(),
         created_at: string(&config["Created"]),
-        state: word.to_owned(),
+        state: state_word(state),
         pid: state["Pid"].as_i64(),
         started_at: string(&state["StartedAt"]),
         finished_at: string(&state["FinishedAt"]),
@@ -126,21 +126,14 @@ fn capture_container(capture: &mut TableCapture<'_>, name: &[u8], at: &[u8]) -> 
         pid_mode: string(&host["PidMode"]),
         binds: list(&host["Binds"]),
         storage_driver: string(&config["Driver"]),
-        source,
-        source_raw,
+        source: text(&source),
     })
 }
 
-/// Reads a JSON file; one that is not there is no gap.
-fn read(capture: &mut TableCapture<'_>, path: &[u8]) -> Option<Value> {
-    let bytes = capture.root().text(path, CAP);
-    match bytes.and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from)) {
-        Ok(value) => Some(value),
-        Err(reason) => {
-            if reason.kind() != io::ErrorKind::NotFound {
-                capture.gap(text(path).0, &reason);
-            }
-            None
-        }
-    }
+fn state_word(state: &Value) -> Option<&'static str> {
+    state.as_object()?;
+    let words =
+        [("Restarting", "restarting"), ("Paused", "paused"), ("Dead", "dead"), ("Running", "running")];
+    let is = |key: &str| state[key] == Value::Bool(true);
+    Some(words.into_iter().find(|(key, _)| is(key)).map_or("exited", |(_, word)| word))
 }

@@ -3,11 +3,13 @@
 
 use std::io;
 
-use serde::Serialize;
+use holdfast_schemas::item::ItemKind;
 use serde_json::Value;
 
-use super::super::files::{Files, SMALL, join};
-use super::super::text::text;
+use super::super::files::{Files, join, lines};
+use super::super::row::row;
+use super::super::text::{Twin, fields, text};
+use super::{FILE_CAP, MOST, damaged, first, json, object, string, texts};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -15,11 +17,13 @@ pub(in super::super) const TABLE: Table = Table {
     name: "containers",
     about: "Containers of podman, CRI-O, containerd, LXC, Incus, LXD and systemd-nspawn, as their engines' files have them.",
     sources: &[
-        "/var/lib/containers/storage/*-containers/containers.json",
-        "~/.local/share/containers/storage/*-containers/containers.json",
+        "/{var/lib,run}/containers/storage/*-containers/{,volatile-}containers.json",
+        "~/.local/share/containers/storage/*-containers/{,volatile-}containers.json",
+        "{these folders}/*/userdata/config.json",
         "/run/containerd/io.containerd.runtime.v2.task/*/*/config.json",
         "/var/lib/lxc/*/config",
         "/var/lib/{incus,lxd}/containers",
+        "/var/snap/lxd/common/lxd/containers",
         "/var/lib/machines",
     ],
     group: Group::Containers,
@@ -28,35 +32,36 @@ pub(in super::super) const TABLE: Table = Table {
     capture: capture_containers,
 };
 
-/// One container.
-#[derive(Serialize, Default)]
-struct EngineRow {
-    /// Derived: podman_or_crio, containerd, lxc, incus, lxd or nspawn.
-    runtime: &'static str,
-    /// Derived: Identifier, or the name where the engine has no other.
-    id: String,
-    /// Derived: Names, as a JSON array.
-    names: String,
-    /// Derived: Image, by name or identifier; null where the engine's file has none.
-    image: Option<String>,
-    /// Derived: When it was created, as the engine writes it; null where unknown.
-    created: Option<String>,
-    /// Derived: Namespace of the engine or the pod it belongs to; null where none.
-    namespace: Option<String>,
-    /// Derived: Program and arguments, as a JSON array; null where unknown.
-    command: Option<String>,
-    /// Derived: Folder of its root file system; null where unknown.
-    rootfs: Option<String>,
-    /// Derived: Folders of the host that are mounted into it, `source:destination`, as a JSON array; null where unknown.
-    mounts: Option<String>,
-    /// Derived: Effective capabilities, as a JSON array; null where unknown.
-    capabilities: Option<String>,
-    /// Derived: File or folder this was read from; bytes that are not UTF-8 are escaped.
-    source_path: String,
+row! {
+    /// One container.
+    #[derive(Default)]
+    struct EngineRow {
+        /// Derived: podman_or_crio, containerd, lxc, incus, lxd or nspawn.
+        runtime: &'static str,
+        /// Derived: Identifier, or the name where the engine has no other.
+        id: Twin,
+        /// Derived: Names, as a JSON array; `[]` where it has none.
+        names: String,
+        /// Derived: Image, by name or identifier; null where the engine's file has none.
+        image: Option<Twin>,
+        /// Derived: When it was created, as the engine writes it; null where unknown.
+        created: Option<Twin>,
+        /// Derived: Namespace of the engine or the pod it belongs to; null where none.
+        namespace: Option<Twin>,
+        /// Derived: Program and arguments, as a JSON array; null where unknown.
+        command: Option<String>,
+        /// Derived: Root file system, as the engine's file names it or where its folder is; null where unknown.
+        rootfs: Option<Twin>,
+        /// Derived: Folders of the host that are mounted into it, `source:destination`, as a JSON array; null where unknown.
+        mounts: Option<String>,
+        /// Derived: Effective capabilities, as a JSON array; null where unknown.
+        capabilities: Option<String>,
+        /// Derived: AppArmor profile that the engine's file names, such as unconfined; null where it names none.
+        apparmor_profile: Option<Twin>,
+        /// Derived: File or folder this was read from.
+        source_path: Twin,
+    }
 }
-
-/// Most containers of one engine.
-const MOST: usize = 10_000;
 
 fn capture_containers(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let mut files = Files::of(capture)?;
@@ -86,52 +91,80 @@ fn capture_storage(capture: &mut TableCapture<'_>, files: &mut Files, storage: &
         let folder = join(storage, format!("{driver}-containers").as_bytes());
         for list in [&b"containers.json"[..], b"volatile-containers.json"] {
             let path = join(&folder, list);
-            let Some(Value::Array(containers)) = json(capture, files, &path) else { continue };
-            for container in containers.iter().take(MOST) {
-                let id = string(&container["id"]).unwrap_or_default();
-                let metadata =
-                    string(&container["metadata"]).and_then(|text| serde_json::from_str::<Value>(&text).ok());
-                let metadata = metadata.unwrap_or_default();
-                let image = string(&metadata["image-name"]).or_else(|| string(&container["image"]));
-                let mut row = EngineRow {
-                    runtime: "podman_or_crio",
-                    names: container["names"].to_string(),
-                    image,
-                    created: string(&container["created"]),
-                    namespace: string(&metadata["namespace"]),
-                    source_path: text(&path).0,
-                    ..EngineRow::default()
-                };
-                // An identifier becomes a part of a path only where it can be nothing else.
-                if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-                    let specification = join(&folder, format!("{id}/userdata/config.json").as_bytes());
-                    row.specify(json(capture, files, &specification).as_ref());
+            let containers = match json(capture, files, &path) {
+                None => continue,
+                Some(Value::Array(containers)) => containers,
+                Some(_) => {
+                    damaged(capture, &path, "not a list of containers");
+                    continue;
                 }
-                row.id = id;
-                capture.row(&row)?;
+            };
+            for container in first(capture, &path, containers, MOST) {
+                if container.is_object() {
+                    let row = stored(capture, files, &folder, &path, &container);
+                    capture.row(&row)?;
+                } else {
+                    damaged(capture, &path, "an entry of the list is no container");
+                }
             }
         }
     }
     Ok(())
 }
 
+fn stored(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    folder: &[u8],
+    path: &[u8],
+    container: &Value,
+) -> EngineRow {
+    let metadata = container["metadata"].as_str().filter(|metadata| !metadata.is_empty());
+    let metadata = metadata.map_or(Ok(Value::Null), serde_json::from_str).unwrap_or_else(|reason| {
+        damaged(capture, path, &format!("metadata of a container: {reason}"));
+        Value::Null
+    });
+    let mut row = EngineRow {
+        runtime: "podman_or_crio",
+        id: string(&container["id"]).unwrap_or_default(),
+        names: texts(&container["names"]),
+        image: string(&metadata["image-name"]).or_else(|| string(&container["image"])),
+        created: string(&container["created"]),
+        namespace: string(&metadata["namespace"]),
+        source_path: text(path),
+        ..EngineRow::default()
+    };
+    // An identifier becomes a part of a path only where it can be nothing else.
+    let id = &row.id.0;
+    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        let specification = join(folder, format!("{id}/userdata/config.json").as_bytes());
+        if let Some(specification) = object(capture, files, &specification) {
+            row.specify(&specification);
+        }
+    }
+    row
+}
+
 fn capture_containerd(capture: &mut TableCapture<'_>, files: &mut Files) -> io::Result<()> {
     const TASKS: &[u8] = b"/run/containerd/io.containerd.runtime.v2.task";
-    for namespace in files.entries(capture, TASKS).into_iter().take(MOST) {
-        for container in files.entries(capture, &namespace.path).into_iter().take(MOST) {
+    let namespaces = files.entries(capture, TASKS);
+    for namespace in first(capture, TASKS, namespaces, MOST) {
+        let containers = files.entries(capture, &namespace.path);
+        for container in first(capture, &namespace.path, containers, MOST) {
             let path = join(&container.path, b"config.json");
-            let Some(specification) = json(capture, files, &path) else { continue };
+            let Some(specification) = object(capture, files, &path) else { continue };
             let annotations = &specification["annotations"];
+            let name = &annotations["io.kubernetes.cri.container-name"];
             let mut row = EngineRow {
                 runtime: "containerd",
-                id: text(&container.name).0,
-                names: annotations["io.kubernetes.cri.container-name"].to_string(),
+                id: text(&container.name),
+                names: texts(&Value::Array(vec![name.clone()])),
                 image: string(&annotations["io.kubernetes.cri.image-name"]),
-                namespace: Some(text(&namespace.name).0),
-                source_path: text(&path).0,
+                namespace: Some(text(&namespace.name)),
+                source_path: text(&path),
                 ..EngineRow::default()
             };
-            row.specify(Some(&specification));
+            row.specify(&specification);
             capture.row(&row)?;
         }
     }
@@ -145,18 +178,25 @@ fn capture_folders(
     runtime: &'static str,
     folder: &[u8],
 ) -> io::Result<()> {
-    for entry in
-        files.entries(capture, folder).into_iter().filter(|entry| !entry.name.starts_with(b".")).take(MOST)
-    {
-        let name = text(&entry.name).0;
-        let row = EngineRow {
+    let mut entries = files.entries(capture, folder);
+    entries.retain(|entry| !entry.name.starts_with(b"."));
+    for entry in first(capture, folder, entries, MOST) {
+        let below = join(&entry.path, b"rootfs");
+        let root = if runtime == "nspawn" { Some(entry.clone()) } else { files.entry(capture, &below) };
+        let root = root.filter(|root| root.kind == ItemKind::Directory);
+        let mut row = EngineRow {
             runtime,
-            names: serde_json::to_string(&[&name])?,
-            rootfs: Some(text(&join(&entry.path, b"rootfs")).0).filter(|_| runtime != "nspawn"),
-            source_path: text(&entry.path).0,
-            id: name,
+            names: serde_json::to_string(&[&text(&entry.name).0])?,
+            rootfs: root.map(|root| text(&root.path)),
+            source_path: text(&entry.path),
+            id: text(&entry.name),
             ..EngineRow::default()
         };
+        if runtime == "lxc"
+            && let Some(settings) = files.text(capture, &join(&entry.path, b"config"), FILE_CAP)
+        {
+            row.configure(&settings);
+        }
         capture.row(&row)?;
     }
     Ok(())
@@ -164,43 +204,44 @@ fn capture_folders(
 
 impl EngineRow {
     /// Adds what an OCI runtime specification says.
-    fn specify(&mut self, specification: Option<&Value>) {
-        let Some(specification) = specification else { return };
+    fn specify(&mut self, specification: &Value) {
         let process = &specification["process"];
         self.command = process["args"].as_array().map(|_| process["args"].to_string());
         self.rootfs = string(&specification["root"]["path"]);
+        self.apparmor_profile = string(&process["apparmorProfile"]);
         let effective = &process["capabilities"]["effective"];
         self.capabilities = effective.as_array().map(|_| effective.to_string());
-        let mounts = specification["mounts"].as_array().map(|mounts| {
-            let of_host = mounts
-                .iter()
-                .filter(|mount| mount["source"].as_str().is_some_and(|from| from.starts_with('/')));
-            let pair = |mount: &Value| {
-                format!(
-                    "{}:{}",
-                    mount["source"].as_str().unwrap_or_default(),
-                    mount["destination"].as_str().unwrap_or_default()
-                )
-            };
-            serde_json::to_string(&of_host.map(pair).collect::<Vec<_>>()).unwrap_or_default()
+        self.mounts = specification["mounts"].as_array().map(|mounts| {
+            let text = |mount: &Value, key: &str| mount[key].as_str().unwrap_or_default().to_owned();
+            let pairs = mounts.iter().map(|mount| (text(mount, "source"), text(mount, "destination")));
+            of_host(pairs)
         });
-        self.mounts = mounts;
     }
-}
 
-/// A JSON file; what is none is a gap.
-fn json(capture: &mut TableCapture<'_>, files: &mut Files, path: &[u8]) -> Option<Value> {
-    let bytes = files.text(capture, path, SMALL)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Some(value),
-        Err(reason) => {
-            capture.gap(text(path).0, &io::Error::new(io::ErrorKind::InvalidData, reason.to_string()));
-            None
+    /// Adds what LXC's configuration says (lxc.container.conf(5)).
+    fn configure(&mut self, settings: &[u8]) {
+        let mut mounts = Vec::new();
+        for (_, line) in lines(settings) {
+            let Some(equals) = line.iter().position(|byte| *byte == b'=') else { continue };
+            let (key, value) = line.split_at(equals);
+            let value = value.get(1..).unwrap_or_default().trim_ascii();
+            match key.trim_ascii() {
+                b"lxc.rootfs.path" => self.rootfs = Some(text(value)),
+                b"lxc.apparmor.profile" => self.apparmor_profile = Some(text(value)),
+                b"lxc.mount.entry" => {
+                    let mut columns = fields(value).map(|column| text(column).0);
+                    mounts.extend(columns.next().zip(columns.next()));
+                }
+                _ => {}
+            }
         }
+        self.mounts = Some(of_host(mounts.into_iter()));
     }
 }
 
-/// A text without NUL, which no column may hold.
-fn string(value: &Value) -> Option<String> {
-    value.as_str().map(|text| text.replace('\0', "\\x00"))
+/// `source:destination` of mounts whose source is a path of the host, as a JSON array.
+fn of_host(mounts: impl Iterator<Item = (String, String)>) -> String {
+    let of_host = mounts.filter(|(source, _)| source.starts_with('/'));
+    let pairs = of_host.map(|(source, destination)| Value::from(format!("{source}:{destination}")));
+    Value::Array(pairs.collect()).to_string()
 }

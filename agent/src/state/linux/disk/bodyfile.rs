@@ -6,7 +6,7 @@ use std::io;
 use holdfast_schemas::item::ItemKind;
 use rustix::fs::StatxFlags;
 
-use super::{Entry, each_entry};
+use super::{Entry, each_entry, noted};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The table.
@@ -24,7 +24,7 @@ pub(in super::super) const TABLE: Table = Table {
 fn capture_bodyfile(capture: &mut TableCapture<'_>) -> io::Result<()> {
     each_entry(capture, &mut |capture, entry| {
         let target = match entry.looked.kind {
-            ItemKind::Symlink => entry.folder.read_link(entry.name).ok(),
+            ItemKind::Symlink => noted(capture, entry, entry.folder.read_link(entry.name))?,
             _ => None,
         };
         capture.line(line(entry, target.as_deref()).as_bytes())
@@ -43,7 +43,7 @@ fn line(entry: &Entry<'_>, target: Option<&[u8]>) -> String {
     format!(
         "0|{name}|{}|{}|{}|{}|{}|{}|{}|{}|{born}",
         stat.stx_ino,
-        mode_text(entry.looked.kind, entry.mode()),
+        mode_text(entry.looked.kind, entry.looked.mode()),
         stat.stx_uid,
         stat.stx_gid,
         stat.stx_size,

@@ -83,7 +83,7 @@ fn row(
         [b'#', b'!', ..] => "script",
         _ => "other",
     };
-    if kind == "other" && entry.mode() & 0o111 == 0 {
+    if kind == "other" && entry.looked.mode() & 0o111 == 0 {
         return Ok(None);
     }
     let known = linked.get(&entry.looked.identity).copied();
@@ -113,7 +113,7 @@ fn row(
         size: entry.looked.size,
         inode: stat.stx_ino,
         device: format!("{}:{}", stat.stx_dev_major, stat.stx_dev_minor),
-        mode: format!("{:04o}", entry.mode()),
+        mode: format!("{:04o}", entry.looked.mode()),
         kind: kind.to_owned(),
         uid: stat.stx_uid,
         mtime: stat.stx_mtime.tv_sec,

@@ -32,11 +32,6 @@ impl Entry<'_> {
         self.folder.join(self.name)
     }
 
-    /// Permission bits, with set-user-id, set-group-id and sticky.
-    fn mode(&self) -> u32 {
-        u32::from(self.looked.statx().stx_mode) & 0o7777
-    }
-
     fn is_file(&self) -> bool {
         self.looked.kind == ItemKind::File
     }
@@ -79,23 +74,38 @@ fn digest(
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     let mut hasher = Sha256::new_with_prefix(begun);
-    let mut chunk = vec![0; 128 << 10];
-    let mut left = HASH_CAP;
+    let mut buffer = vec![0; 128 << 10];
+    hash(capture, &mut open.file, HASH_CAP, &mut buffer, &mut |bytes| hasher.update(bytes))?;
+    Ok(Sha256Digest::from(hasher))
+}
+
+/// Reads a file to its end in pieces of `buffer` and hands each to `update`.
+///
+/// # Errors
+///
+/// `FileTooLarge` past `most` bytes, as [`TableCapture::go_on`], and whatever the operating system answers.
+pub(super) fn hash(
+    capture: &TableCapture<'_>,
+    file: &mut impl Read,
+    most: u64,
+    buffer: &mut [u8],
+    update: &mut dyn FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut left = most;
     loop {
         capture.go_on()?;
-        let read = match open.file.read(&mut chunk) {
+        let read = match file.read(buffer) {
             // A signal, not the end of the collection, which `go_on` tells.
             Err(reason) if reason.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
         };
-        let Some(rest) = left.checked_sub(read as u64) else {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "grew past what is hashed"));
-        };
         if read == 0 {
-            return Ok(Sha256Digest::from(hasher));
+            return Ok(());
         }
-        left = rest;
-        hasher.update(chunk.get(..read).unwrap_or_default());
+        left = left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::FileTooLarge, format!("grew past {most} bytes, not hashed"))
+        })?;
+        update(buffer.get(..read).unwrap_or_default());
     }
 }
 
@@ -113,16 +123,18 @@ fn noted<T>(capture: &mut TableCapture<'_>, entry: &Entry<'_>, got: io::Result<T
     }
 }
 
-/// The word for a kind of file in these tables.
-fn kind_word(kind: ItemKind) -> &'static str {
-    match kind {
-        ItemKind::File => "file",
-        ItemKind::Directory => "directory",
-        ItemKind::Symlink => "symlink",
-        ItemKind::Fifo => "fifo",
-        ItemKind::Socket => "socket",
-        ItemKind::CharDevice => "char_device",
-        ItemKind::BlockDevice => "block_device",
-        _ => "unknown",
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Root;
+
+    #[test]
+    fn file_that_grows_past_what_is_hashed_has_no_digest() {
+        let (root, mut out) = (Root::live().unwrap(), Vec::new());
+        let capture = TableCapture::new(&mut out, &root, &|| false);
+        let hashed =
+            |bytes: u64| hash(&capture, &mut io::repeat(1).take(bytes), 100, &mut [0; 7], &mut |_| {});
+        assert!(hashed(100).is_ok());
+        assert_eq!(hashed(101).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::super::capabilities;
 use super::super::text::text;
 use super::acl::named_entries;
-use super::{Entry, each_entry, kind_word, noted};
+use super::{Entry, each_entry, noted};
 use crate::source::Owners;
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -32,7 +32,7 @@ struct OddityRow {
     /// Derived: Base64 of the exact bytes behind `path`; null where `path` is those bytes verbatim.
     path_raw: Option<String>,
     /// Derived: What it is: file, directory, symlink, fifo, socket, char_device or block_device.
-    kind: String,
+    kind: ItemKind,
     /// Derived: What is odd: file_capability, immutable, append_only, acl, unknown_owner, unknown_group,
     /// world_writable_file, world_writable_folder (without sticky bit), hidden_executable (dot name in a system
     /// folder), deceptive_name, device_outside_dev, executable_in_temporary_folder, setuid_not_root.
@@ -96,9 +96,9 @@ fn row(
     OddityRow {
         path,
         path_raw,
-        kind: kind_word(entry.looked.kind).to_owned(),
+        kind: entry.looked.kind,
         reasons,
-        mode: format!("{:04o}", entry.mode()),
+        mode: format!("{:04o}", entry.looked.mode()),
         uid: stat.stx_uid,
         gid: stat.stx_gid,
         size: stat.stx_size,
@@ -124,7 +124,7 @@ fn attributes(capture: &mut TableCapture<'_>, entry: &Entry<'_>) -> io::Result<V
 
 /// What is odd by what was looked at, without opening it.
 fn reasons(entry: &Entry<'_>, path: &[u8], owners: &Owners) -> Vec<&'static str> {
-    let (stat, mode, kind) = (entry.looked.statx(), entry.mode(), entry.looked.kind);
+    let (stat, mode, kind) = (entry.looked.statx(), entry.looked.mode(), entry.looked.kind);
     let is_executable = entry.is_file() && mode & 0o111 != 0;
     let is_whiteout = stat.stx_rdev_major == 0 && stat.stx_rdev_minor == 0;
     let found = [

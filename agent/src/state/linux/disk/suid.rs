@@ -56,7 +56,7 @@ struct SuidRow {
 fn capture_suid(capture: &mut TableCapture<'_>) -> io::Result<()> {
     let owners = Owners::of(capture.root());
     each_entry(capture, &mut |capture, entry| {
-        let permissions = match entry.mode() & 0o6000 {
+        let permissions = match entry.looked.mode() & 0o6000 {
             0o4000 => "S",
             0o2000 => "G",
             0o6000 => "SG",
@@ -67,6 +67,11 @@ fn capture_suid(capture: &mut TableCapture<'_>) -> io::Result<()> {
         }
         let opened = entry.folder.open(entry.name, entry.looked);
         let digested = opened.and_then(|mut open| digest(capture, entry, b"", &mut open));
+        // A row without a digest says why, even where the file was removed since it was looked at.
+        let digested = digested.map_err(|reason| match reason.kind() {
+            io::ErrorKind::NotFound => io::Error::other("removed since it was looked at"),
+            _ => reason,
+        });
         let sha256 = noted(capture, entry, digested)?;
         let (path, path_raw) = text(&entry.path());
         let stat = entry.looked.statx();
@@ -78,7 +83,7 @@ fn capture_suid(capture: &mut TableCapture<'_>) -> io::Result<()> {
             permissions: permissions.to_owned(),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
-            mode: format!("{:04o}", entry.mode()),
+            mode: format!("{:04o}", entry.looked.mode()),
             sha256: sha256.map(|sha256| sha256.to_string()),
             size: stat.stx_size,
             inode: stat.stx_ino,

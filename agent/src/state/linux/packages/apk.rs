@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::compare::Comparison;
 use super::control::{Paragraph, Paragraphs};
 use super::expected::{Algorithm, Expected, Owner, Package};
-use super::gap_unless_missing;
+use crate::state::linux::files::{Files, noted};
 use crate::state::linux::text::{number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -88,21 +88,19 @@ fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
 type Each<'e> = dyn FnMut(&mut TableCapture<'_>, &str, &Paragraph) -> io::Result<()> + 'e;
 
 fn each_package(capture: &mut TableCapture<'_>, each: &mut Each<'_>) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
     let mut seen = Vec::new();
     for folder in FOLDERS {
-        let Ok(opened) = capture.root().folder_at(folder) else { continue };
-        if seen.contains(&opened.identity()) {
+        let identity = files.folder(folder.as_bytes());
+        let Some(identity) = noted(capture, folder.as_bytes(), identity) else { continue };
+        if seen.contains(&identity) {
             continue;
         }
-        seen.push(opened.identity());
+        seen.push(identity);
         let path = format!("{folder}/installed");
-        let mut paragraphs = match capture.root().open_file(&path) {
-            Ok(open) => Paragraphs::of(open.file),
-            Err(reason) => {
-                gap_unless_missing(capture, &path, &reason);
-                continue;
-            }
-        };
+        let opened = files.open(path.as_bytes());
+        let Some(open) = noted(capture, path.as_bytes(), opened) else { continue };
+        let mut paragraphs = Paragraphs::of(open.file);
         loop {
             match paragraphs.next_paragraph() {
                 Ok(None) => break,
@@ -145,7 +143,7 @@ fn row(fields: &Paragraph, database: &str) -> ApkRow {
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("apk", '?');
+    comparison.begin("apk");
     each_package(capture, &mut |capture, _, fields| {
         let package = Package {
             name: field(fields, b'P').unwrap_or_default().to_vec(),

@@ -1,16 +1,18 @@
 //! Owns the comparison of one installed file with what a database expects; refuses to follow its last link, to read
 //! what is no regular file, and to wait for a file system that may never answer.
 
-use std::io::{self, Read};
+use std::io;
 
 use holdfast_schemas::item::{FileMetadata, ItemKind};
 
 use super::super::capabilities::of_attribute;
 use super::expected::{Expected, Owner, Package};
 use super::integrity::IntegrityRow;
-use super::is_missing;
-use crate::source::{Folder, Looked, Mounts, Owners, Root};
+use super::places::mounts;
+use crate::source::{Folder, Looked, Mounts, Owners};
 use crate::state::TableCapture;
+use crate::state::linux::disk::hash;
+use crate::state::linux::files::{is_absent, split};
 use crate::state::linux::text::{optional, text, to_hexadecimal};
 
 /// The largest file that is read, in bytes: no package holds one, but a hostile host can make one of holes.
@@ -23,7 +25,6 @@ pub(super) struct Comparison {
     /// The path of `folder` without links.
     real: Vec<u8>,
     manager: &'static str,
-    unknown: char,
     folder: Option<Folder>,
     buffer: Vec<u8>,
     counts: Counts,
@@ -36,26 +37,26 @@ struct Counts {
     missing: u64,
     differing: u64,
     unreadable: u64,
+    without_digest: u64,
 }
 
 impl Comparison {
-    /// A comparison on the host that has this root.
-    pub(super) fn on(root: &Root) -> Self {
+    /// A comparison on the host that is captured.
+    pub(super) fn on(capture: &mut TableCapture<'_>) -> Self {
         Self {
-            owners: Owners::of(root),
-            mounts: Mounts::of(root).unwrap_or_default(),
+            owners: Owners::of(capture.root()),
+            mounts: mounts(capture),
             real: Vec::new(),
             manager: "",
-            unknown: '?',
             folder: None,
             buffer: vec![0; 128 << 10],
             counts: Counts::default(),
         }
     }
 
-    /// Begins with the files of a database, in whose flags `unknown` stands for what it does not say.
-    pub(super) fn begin(&mut self, manager: &'static str, unknown: char) {
-        (self.manager, self.unknown) = (manager, unknown);
+    /// Begins with the files of a database.
+    pub(super) fn begin(&mut self, manager: &'static str) {
+        self.manager = manager;
     }
 
     /// Counts one more package.
@@ -82,6 +83,7 @@ impl Comparison {
             files_missing: Some(counts.missing),
             files_differing: Some(counts.differing),
             files_unreadable: Some(counts.unreadable),
+            files_without_digest: Some(counts.without_digest),
             ..IntegrityRow::default()
         })
     }
@@ -103,7 +105,7 @@ impl Comparison {
         self.counts.checked += 1;
         let mut row = self.expected_row(package, expected);
         match self.find(capture, expected) {
-            Err(reason) if is_missing(&reason) => {
+            Err(reason) if is_absent(&reason) => {
                 if expected.may_be_missing {
                     return Ok(());
                 }
@@ -132,17 +134,17 @@ impl Comparison {
     /// The file's name in `self.folder`, and what the file system says of it.
     fn find(&mut self, capture: &TableCapture<'_>, expected: &Expected) -> io::Result<(Vec<u8>, Looked)> {
         let path = &expected.path;
-        let slash = path.iter().rposition(|byte| *byte == b'/');
-        let (parent, name) = match slash {
-            Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
-            None => (&b""[..], &path[..]),
-        };
+        let (parent, name) = split(path).unwrap_or((b"/", path));
         let (parent, name) =
             if matches!(name, b"" | b"." | b"..") { (&path[..], &b"."[..]) } else { (parent, name) };
-        if self.folder.as_ref().is_none_or(|folder| folder.path() != parent) {
+        if self
+            .folder
+            .as_ref()
+            .is_none_or(|folder| folder.path() != parent.strip_suffix(b"/").unwrap_or(parent))
+        {
             self.folder = None;
             self.real = self.mounts.way_to(capture.root(), parent)?;
-            self.folder = Some(capture.root().folder_at(if parent.is_empty() { b"/" } else { parent })?);
+            self.folder = Some(capture.root().folder_at(parent)?);
         }
         self.mounts.way_to_entry(&self.real, name)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
@@ -155,14 +157,19 @@ impl Comparison {
                     .user
                     .as_ref()
                     .is_some_and(|owner| is_owner(owner, found.uid, found.user.as_deref()));
-            if rightful
-                && let Ok(real) = self.mounts.way_to(capture.root(), path)
-                && let Ok(led_to) = capture.root().folder_at(path)
-            {
-                self.real = real;
-                let looked = led_to.look(b".")?;
-                self.folder = Some(led_to);
-                return Ok((b".".to_vec(), looked));
+            if rightful {
+                let way = self.mounts.way_to(capture.root(), path);
+                match way.and_then(|real| Ok((real, capture.root().folder_at(path)?))) {
+                    Ok((real, led_to)) => {
+                        self.real = real;
+                        let looked = led_to.look(b".")?;
+                        self.folder = Some(led_to);
+                        return Ok((b".".to_vec(), looked));
+                    }
+                    // It leads to no folder: it is compared as the link that it is.
+                    Err(reason) if is_absent(&reason) => {}
+                    Err(reason) => return Err(reason),
+                }
             }
         }
         Ok((name.to_vec(), looked))
@@ -187,10 +194,11 @@ impl Comparison {
             },
             _ => None,
         };
-        let mut flags = Flags([self.unknown; 9]);
+        let mut flags = Flags(['?'; 9]);
         flags.set_by_metadata(expected, looked, &found, points.as_deref());
         let is_file = looked.kind == ItemKind::File;
         let mut unreadable = false;
+        self.counts.without_digest += u64::from(is_file && expected.digest.is_none());
         if is_file && (expected.digest.is_some() || expected.capabilities.is_some()) {
             match self.read(capture, expected, name, looked, &mut flags) {
                 Err(reason) if reason.kind() == io::ErrorKind::Interrupted => return Err(reason),
@@ -235,21 +243,9 @@ impl Comparison {
             let reason = format!("longer than {FILE_CAP} bytes, not read");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
-        let mut hash = algorithm.start();
-        let mut left = FILE_CAP;
-        loop {
-            let read = match open.file.read(&mut self.buffer) {
-                Err(reason) if reason.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 || left == 0 {
-                break;
-            }
-            hash.update(self.buffer.get(..read).unwrap_or_default());
-            left = left.saturating_sub(read as u64);
-            capture.go_on()?;
-        }
-        let found = hash.finalize().into_vec();
+        let mut hasher = algorithm.start();
+        hash(capture, &mut open.file, FILE_CAP, &mut self.buffer, &mut |bytes| hasher.update(bytes))?;
+        let found = hasher.finalize().into_vec();
         flags.set(2, Some(found == *digest));
         Ok(Some(found))
     }
@@ -306,7 +302,12 @@ impl Flags {
         if is_file || is_link && expected.kind == Some(ItemKind::Symlink) {
             self.set(7, expected.mtime.map(|mtime| mtime == looked.modified_seconds()));
         }
-        let same_kind = expected.kind.map(|kind| kind == looked.kind);
+        let same_kind = match expected.kind {
+            Some(kind) => Some(kind == looked.kind),
+            // A digest is of a file's content or of a link's target: nothing else can have it.
+            None if expected.digest.is_some() && !is_file && !is_link => Some(false),
+            None => None,
+        };
         if is_file && same_kind == Some(false) {
             // There is content where none should be.
             self.set(2, Some(false));

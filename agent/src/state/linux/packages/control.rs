@@ -6,10 +6,12 @@ use std::ops::Range;
 
 /// The longest paragraph, in bytes; dpkg's longest have some hundred KiB.
 const PARAGRAPH_CAP: usize = 8 << 20;
+/// The most that is read of one source, in bytes.
+const SOURCE_CAP: u64 = 1 << 30;
 
 /// Paragraphs, as they are read.
 pub(super) struct Paragraphs<R> {
-    source: BufReader<R>,
+    source: BufReader<io::Take<R>>,
     left_out: u64,
 }
 
@@ -23,14 +25,18 @@ pub(super) struct Paragraph {
 impl<R: Read> Paragraphs<R> {
     /// The paragraphs of `source`.
     pub(super) fn of(source: R) -> Self {
-        Self { source: BufReader::with_capacity(64 << 10, source), left_out: 0 }
+        Self::limited(source, SOURCE_CAP)
+    }
+
+    fn limited(source: R, most: u64) -> Self {
+        Self { source: BufReader::with_capacity(64 << 10, source.take(most)), left_out: 0 }
     }
 
     /// The next paragraph; none at the end.
     ///
     /// # Errors
     ///
-    /// Whatever the operating system answers.
+    /// `FileTooLarge` past 1 GiB; whatever the operating system answers.
     pub(super) fn next_paragraph(&mut self) -> io::Result<Option<Paragraph>> {
         loop {
             let mut bytes = Vec::new();
@@ -41,7 +47,11 @@ impl<R: Read> Paragraphs<R> {
                 if self.source.by_ref().take(room).read_until(b'\n', &mut bytes)? == 0 {
                     if room == 0 {
                         too_long = true;
-                        self.skip_paragraph()?;
+                        self.skip_paragraph(!bytes.ends_with(b"\n"))?;
+                    }
+                    if self.source.get_ref().limit() == 0 && self.source.buffer().is_empty() {
+                        let reason = "longer than is read, its end is left out";
+                        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
                     }
                     break;
                 }
@@ -68,9 +78,10 @@ impl<R: Read> Paragraphs<R> {
         })
     }
 
-    fn skip_paragraph(&mut self) -> io::Result<()> {
-        // The cut may lie inside a line: its rest is skipped first.
-        self.source.skip_until(b'\n')?;
+    fn skip_paragraph(&mut self, inside_a_line: bool) -> io::Result<()> {
+        if inside_a_line {
+            self.source.skip_until(b'\n')?;
+        }
         loop {
             let mut start = Vec::new();
             let read = self.source.by_ref().take(PARAGRAPH_CAP as u64).read_until(b'\n', &mut start)?;
@@ -164,5 +175,22 @@ mod tests {
         assert_eq!(paragraphs.next_paragraph().unwrap().unwrap().get("Package"), Some(&b"next"[..]));
         assert!(paragraphs.next_paragraph().unwrap().is_none());
         assert!(paragraphs.left_out().unwrap().to_string().starts_with("1 entries"));
+    }
+    #[test]
+    fn paragraph_behind_one_that_is_cut_at_a_line_feed_is_read() {
+        let mut text = b"Package: long\nFiller: ".to_vec();
+        text.resize(PARAGRAPH_CAP - 1, b'x');
+        text.extend_from_slice(b"\n\nPackage: next\n");
+        let mut paragraphs = Paragraphs::of(&text[..]);
+        assert_eq!(paragraphs.next_paragraph().unwrap().unwrap().get("Package"), Some(&b"next"[..]));
+    }
+
+    #[test]
+    fn source_without_end_is_an_error_at_its_limit() {
+        let mut paragraphs = Paragraphs::limited(io::repeat(b'x'), 3 * PARAGRAPH_CAP as u64);
+        assert_eq!(paragraphs.next_paragraph().err().unwrap().kind(), io::ErrorKind::FileTooLarge);
+        let mut paragraphs = Paragraphs::limited(&b"a: 1\n\nb: 2\n"[..], 9);
+        assert!(paragraphs.next_paragraph().unwrap().is_some());
+        assert!(paragraphs.next_paragraph().is_err());
     }
 }

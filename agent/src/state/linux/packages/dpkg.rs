@@ -5,8 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::control::{Paragraph, Paragraphs};
-use super::{gap_unless_missing, names};
-use crate::source::Folder;
+use crate::state::linux::files::{Files, noted};
 use crate::state::linux::text::{fields, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -114,8 +113,14 @@ impl Entry {
 }
 
 fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let info = capture.root().folder_at(format!("{ADMIN}/info")).ok();
-    each_package(capture, &mut |capture, entry| capture.row(&row(&entry, info.as_ref())))
+    let mut files = Files::of(capture)?;
+    each_package(capture, &mut |capture, entry| {
+        let list = [&entry.info_name()[..], b".list"].concat();
+        // A name that is a path would lead out of the folder.
+        let path = Some([ADMIN.as_bytes(), b"/info/", &list].concat()).filter(|_| !list.contains(&b'/'));
+        let looked = path.and_then(|path| files.entry(capture, &path));
+        capture.row(&row(&entry, looked.map(|looked| looked.modified)))
+    })
 }
 
 /// Hands on every entry of the database that is installed or was.
@@ -123,9 +128,10 @@ pub(super) fn each_package(
     capture: &mut TableCapture<'_>,
     each: &mut dyn FnMut(&mut TableCapture<'_>, Entry) -> io::Result<()>,
 ) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
     let mut databases = vec![b"status".to_vec()];
     let folder = format!("{ADMIN}/status.d");
-    let packages = names(capture, folder.as_bytes());
+    let packages = files.names(capture, folder.as_bytes());
     databases.extend(
         packages
             .iter()
@@ -134,13 +140,9 @@ pub(super) fn each_package(
     );
     for database in databases {
         let path = [ADMIN.as_bytes(), b"/", &database].concat();
-        let mut paragraphs = match capture.root().open_file(&path) {
-            Ok(open) => Paragraphs::of(open.file),
-            Err(reason) => {
-                gap_unless_missing(capture, &path, &reason);
-                continue;
-            }
-        };
+        let opened = files.open(&path);
+        let Some(open) = noted(capture, &path, opened) else { continue };
+        let mut paragraphs = Paragraphs::of(open.file);
         loop {
             let fields = match paragraphs.next_paragraph() {
                 Ok(None) => break,
@@ -162,14 +164,14 @@ pub(super) fn each_package(
             capture.gap(text(&path).0, &reason);
         }
     }
-    name_pending(capture);
+    name_pending(capture, &mut files);
     Ok(())
 }
 
 /// Changes that an interrupted dpkg left to be merged into `status` are not merged here: they are named.
-fn name_pending(capture: &mut TableCapture<'_>) {
+fn name_pending(capture: &mut TableCapture<'_>, files: &mut Files) {
     let folder = format!("{ADMIN}/updates");
-    let pending = names(capture, folder.as_bytes());
+    let pending = files.names(capture, folder.as_bytes());
     if !pending.is_empty() {
         let reason = io::Error::new(
             io::ErrorKind::InvalidData,
@@ -179,9 +181,9 @@ fn name_pending(capture: &mut TableCapture<'_>) {
     }
 }
 
-fn row(entry: &Entry, info: Option<&Folder>) -> DebRow {
+fn row(entry: &Entry, files_written: Option<i64>) -> DebRow {
     let field = |name: &str| entry.fields.get(name);
-    let mut row = DebRow { admindir: ADMIN.to_owned(), ..DebRow::default() };
+    let mut row = DebRow { admindir: ADMIN.to_owned(), files_written, ..DebRow::default() };
     (row.name, row.name_raw) = text(entry.name());
     (row.version, row.version_raw) = text(entry.version());
     (row.source, row.source_raw) = optional(field("Source"));
@@ -196,10 +198,6 @@ fn row(entry: &Entry, info: Option<&Folder>) -> DebRow {
     (row.section, row.section_raw) = optional(field("Section"));
     (row.priority, row.priority_raw) = optional(field("Priority"));
     (row.database, row.database_raw) = text(&entry.database);
-    let list = [&entry.info_name()[..], b".list"].concat();
-    // A name that is a path would lead out of the folder.
-    let info = info.filter(|_| !list.contains(&b'/'));
-    row.files_written = info.and_then(|folder| Some(folder.look(&list).ok()?.modified_seconds()));
     row
 }
 

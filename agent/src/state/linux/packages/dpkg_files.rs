@@ -9,8 +9,9 @@ use holdfast_schemas::item::ItemKind;
 use super::compare::Comparison;
 use super::dpkg::{ADMIN, Entry, each_package};
 use super::expected::{Algorithm, Expected, Owner, Package};
-use super::{from_hexadecimal, gap_unless_missing, is_missing, lines};
+use super::{from_hexadecimal, lines};
 use crate::state::TableCapture;
+use crate::state::linux::files::{Files, is_absent};
 use crate::state::linux::text::{fields, number, text};
 
 /// The most that is read of one list of files, in bytes.
@@ -20,12 +21,14 @@ const ADMIN_CAP: usize = 1 << 20;
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("dpkg", '?');
-    let diversions = Diversions::parse(&admin_text(capture, "diversions"));
-    let overrides = admin_text(capture, "statoverride");
-    let mut overrides = parse_overrides(&overrides);
+    comparison.begin("dpkg");
+    let mut files = Files::of(capture)?;
+    let (diversions, damaged) = Diversions::parse(&admin_text(capture, &mut files, "diversions"));
+    name_damaged(capture, "diversions", damaged);
+    let (mut overrides, damaged) = parse_overrides(&admin_text(capture, &mut files, "statoverride"));
+    name_damaged(capture, "statoverride", damaged);
     each_package(capture, &mut |capture, entry| {
-        compare_package(capture, comparison, &entry, &diversions, &mut overrides)
+        compare_package(capture, &mut files, comparison, &entry, &diversions, &mut overrides)
     })?;
     // What no package's digests named is overridden all the same.
     let local = Package::default();
@@ -35,27 +38,28 @@ pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Compariso
     comparison.write_summary(capture)
 }
 
-fn admin_text(capture: &mut TableCapture<'_>, name: &str) -> Vec<u8> {
-    read(capture, format!("{ADMIN}/{name}").as_bytes(), ADMIN_CAP)
+fn admin_text(capture: &mut TableCapture<'_>, files: &mut Files, name: &str) -> Vec<u8> {
+    files.text(capture, format!("{ADMIN}/{name}").as_bytes(), ADMIN_CAP).unwrap_or_default()
 }
 
-fn read(capture: &mut TableCapture<'_>, path: &[u8], cap: usize) -> Vec<u8> {
-    capture.root().text(path, cap).unwrap_or_else(|reason| {
-        gap_unless_missing(capture, path, &reason);
-        Vec::new()
-    })
+fn name_damaged(capture: &mut TableCapture<'_>, name: &str, lines: usize) {
+    if lines > 0 {
+        let reason = format!("{lines} damaged lines, left out");
+        capture.gap(format!("{ADMIN}/{name}"), &io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
 }
 
 fn compare_package(
     capture: &mut TableCapture<'_>,
+    files: &mut Files,
     comparison: &mut Comparison,
     entry: &Entry,
     diversions: &Diversions,
     overrides: &mut HashMap<Vec<u8>, Expected>,
 ) -> io::Result<()> {
     let package = Package { name: entry.name().to_vec(), version: entry.version().to_vec() };
-    let (digests, list) = read_lists(capture, entry);
-    let digests = parse_digests(&digests);
+    let (digests, list) = read_lists(capture, files, entry);
+    let digests = parse_digests(digests.as_deref().unwrap_or_default());
     let settings = entry.fields.get("Conffiles").map(parse_conffiles).unwrap_or_default();
     comparison.begin_package();
     let mut each = |path: &[u8]| {
@@ -87,25 +91,29 @@ fn compare_package(
 }
 
 /// The package's digests, and the list of its files; none where it has no list and the digests must do.
-fn read_lists(capture: &mut TableCapture<'_>, entry: &Entry) -> (Vec<u8>, Option<Vec<u8>>) {
+fn read_lists(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    entry: &Entry,
+) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     if entry.without_dpkg() {
         let path = [ADMIN.as_bytes(), b"/", &entry.database, b".md5sums"].concat();
-        return (read(capture, &path, LIST_CAP), None);
+        return (files.text(capture, &path, LIST_CAP), None);
     }
     let base = [ADMIN.as_bytes(), b"/info/", &entry.info_name()].concat();
     let path = [&base[..], b".list"].concat();
-    let list = match capture.root().text(&path, LIST_CAP) {
+    let list = match files.read(&path, LIST_CAP) {
         Ok(list) => Some(list),
         Err(reason) => {
             // Not even its absence is ordinary: dpkg writes a list for whatever it installs.
             let installed = entry.fields.get("Status").is_some_and(|status| status.ends_with(b" installed"));
-            if installed || !is_missing(&reason) {
+            if installed || !is_absent(&reason) {
                 capture.gap(text(&path).0, &reason);
             }
             None
         }
     };
-    (read(capture, &[&base[..], b".md5sums"].concat(), LIST_CAP), list)
+    (files.text(capture, &[&base[..], b".md5sums"].concat(), LIST_CAP), list)
 }
 
 /// `digest  path`, the path without its leading slash.
@@ -136,8 +144,8 @@ fn parse_conffiles(text: &[u8]) -> HashMap<&[u8], &[u8]> {
         .collect()
 }
 
-/// `user group mode path`, where `#` stands before a number.
-fn parse_overrides(text: &[u8]) -> HashMap<Vec<u8>, Expected> {
+/// `user group mode path`, where `#` stands before a number; and how many lines are damaged.
+fn parse_overrides(text: &[u8]) -> (HashMap<Vec<u8>, Expected>, usize) {
     let owner = |name: &[u8]| match name.strip_prefix(b"#") {
         Some(id) => number(id).map(Owner::Id),
         None => Some(Owner::Name(name.to_vec())),
@@ -158,7 +166,8 @@ fn parse_overrides(text: &[u8]) -> HashMap<Vec<u8>, Expected> {
         };
         Some((path, expected))
     };
-    lines(text).filter_map(entry).collect()
+    let (sound, damaged): (Vec<_>, Vec<_>) = lines(text).map(entry).partition(Option::is_some);
+    (sound.into_iter().flatten().collect(), damaged.len())
 }
 
 /// Where files of packages were moved to make room for others'.
@@ -166,14 +175,15 @@ fn parse_overrides(text: &[u8]) -> HashMap<Vec<u8>, Expected> {
 struct Diversions(HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>);
 
 impl Diversions {
-    /// Three lines each: the path, where it was moved to, and for which package; `:` for the administrator.
-    fn parse(text: &[u8]) -> Self {
+    /// Three lines each: the path, where it was moved to, and for which package; `:` for the administrator. And how many
+    /// lines at the end are no three.
+    fn parse(text: &[u8]) -> (Self, usize) {
         let all: Vec<&[u8]> = lines(text).collect();
         let entries = all.chunks_exact(3).filter_map(|entry| {
             let [path, moved, package] = entry else { return None };
             Some((path.to_vec(), (moved.to_vec(), package.to_vec())))
         });
-        Self(entries.collect())
+        (Self(entries.collect()), all.len() % 3)
     }
 
     /// Where that package's file lies, if it was moved; the package that asked for it keeps its own in place.
@@ -204,7 +214,8 @@ mod tests {
 
     #[test]
     fn diversion_moves_every_file_but_that_of_its_package() {
-        let diversions = Diversions::parse(b"/bin/sh\n/bin/sh.distrib\ndash\n/a\n/b\n:\n/cut\n");
+        let (diversions, damaged) = Diversions::parse(b"/bin/sh\n/bin/sh.distrib\ndash\n/a\n/b\n:\n/cut\n");
+        assert_eq!(damaged, 1);
         assert_eq!(diversions.of(b"/bin/sh", b"bash"), Some(&b"/bin/sh.distrib"[..]));
         assert_eq!(diversions.of(b"/bin/sh", b"dash"), None);
         assert_eq!(diversions.of(b"/a", b"dash"), Some(&b"/b"[..]));
@@ -212,9 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn damaged_overrides_are_left_out() {
-        let overrides = parse_overrides(b"root #4 4755 /usr/bin/a b\nroot root x /c\nroot\n\xff \xff 0 d\n");
-        assert_eq!(overrides.len(), 1);
+    fn damaged_overrides_are_left_out_and_counted() {
+        let (overrides, damaged) =
+            parse_overrides(b"root #4 4755 /usr/bin/a b\nroot root x /c\nroot\n\xff \xff 0 d\n");
+        assert_eq!((overrides.len(), damaged), (1, 3));
         assert_eq!(overrides.get(&b"/usr/bin/a b"[..]).and_then(|found| found.mode), Some(0o4755));
     }
 }

@@ -4,8 +4,9 @@ use std::io;
 
 use serde::Serialize;
 
+use super::lines;
 use super::places::places;
-use super::{lines, names};
+use crate::state::linux::files::{Files, join};
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -62,14 +63,15 @@ struct FlatpakRow {
 }
 
 fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
     for (place, installation) in [("/var/lib/flatpak", "system"), ("~/.local/share/flatpak", "user")] {
         for kind in ["app", "runtime"] {
-            for branch in places(capture, &[&format!("{place}/{kind}/*/*/*")]) {
+            for branch in places(capture, &mut files, &[&format!("{place}/{kind}/*/*/*")])? {
                 // Beside the architectures there is a link `current` to the branch in use.
                 if branch.split(|byte| *byte == b'/').rev().nth(1) == Some(b"current") {
                     continue;
                 }
-                let row = row(capture, kind, installation, &branch);
+                let row = row(capture, &mut files, kind, installation, &branch);
                 capture.row(&row)?;
             }
         }
@@ -79,6 +81,7 @@ fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
 
 fn row(
     capture: &mut TableCapture<'_>,
+    files: &mut Files,
     kind: &'static str,
     installation: &'static str,
     branch: &[u8],
@@ -89,20 +92,18 @@ fn row(
     (row.arch, row.arch_raw) = text(parts.next().unwrap_or_default());
     (row.app_id, row.app_id_raw) = text(parts.next().unwrap_or_default());
     (row.path, row.path_raw) = text(branch);
-    let commit = capture.root().read_link([branch, b"/active"].concat()).ok();
+    let active = join(branch, b"active");
+    let commit = files.link(capture, &active);
     (row.commit_hash, row.commit_hash_raw) = optional(commit.as_deref());
-    let read = |name: &str| {
-        let path = [branch, b"/active/", name.as_bytes()].concat();
-        capture.root().text(path, FILE_CAP).ok()
-    };
+    let mut read = |name: &[u8]| files.own_text(capture, &join(&active, name), FILE_CAP);
     // A tuple of GVariant that begins with the remote's name and a NUL.
-    let deploy = read("deploy");
+    let deploy = read(b"deploy");
     let origin = deploy.as_deref().and_then(|deploy| deploy.split(|byte| *byte == 0).next());
     (row.origin, row.origin_raw) = optional(origin.filter(|origin| !origin.is_empty()));
-    let metadata = read("metadata").unwrap_or_default();
+    let metadata = read(b"metadata").unwrap_or_default();
     (row.runtime, row.runtime_raw) =
         optional(lines(&metadata).find_map(|line| line.strip_prefix(b"runtime=")));
-    if names(capture, &[branch, b"/active/files"].concat()).is_empty() && commit.is_some() {
+    if files.names(capture, &join(&active, b"files")).is_empty() && commit.is_some() {
         let reason =
             io::Error::new(io::ErrorKind::InvalidData, "marked as deployed, but its files are not there");
         capture.gap(text(branch).0, &reason);

@@ -4,8 +4,9 @@ use std::io;
 
 use serde::Serialize;
 
+use super::lines;
 use super::places::places;
-use super::{gap_unless_missing, lines, names};
+use crate::state::linux::files::Files;
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -69,22 +70,14 @@ struct GemRow {
 }
 
 fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    for directory in places(capture, &PLACES) {
-        let folder = capture.root().folder_at(&directory).ok();
-        for name in names(capture, &directory) {
-            let Some(stem) = name.strip_suffix(b".gemspec") else { continue };
-            let path = [&directory[..], b"/", &name].concat();
-            let content = match capture.root().text(&path, FILE_CAP) {
-                Ok(content) => content,
-                Err(reason) => {
-                    gap_unless_missing(capture, &path, &reason);
-                    continue;
-                }
-            };
+    let mut files = Files::of(capture)?;
+    for directory in places(capture, &mut files, &PLACES)? {
+        for entry in files.entries(capture, &directory) {
+            let Some(stem) = entry.name.strip_suffix(b".gemspec") else { continue };
+            let Some(content) = files.text(capture, &entry.path, FILE_CAP) else { continue };
             let mut row = row(&content, stem);
-            (row.path, row.path_raw) = text(&path);
-            row.files_written =
-                folder.as_ref().and_then(|folder| Some(folder.look(&name).ok()?.modified_seconds()));
+            (row.path, row.path_raw) = text(&entry.path);
+            row.files_written = Some(entry.modified);
             capture.row(&row)?;
         }
     }

@@ -53,8 +53,9 @@ pub(super) struct IntegrityRow {
     /// verbatim.
     pub(super) diverted_from_raw: Option<String>,
     /// Derived: What differs, as `rpm -V` and `dpkg --verify` write it: nine of S size, M mode or type, 5
-    /// digest, D device, L link target, U user, G group, T time, P capabilities; `.` is equal, `?` not known
-    /// to the database or not readable. `missing` for a missing file; null in a summary.
+    /// digest, D device, L link target, U user, G group, T time, P capabilities; `.` is equal, `?` not
+    /// compared: not known to the database, not wanted by the package or not readable. `missing` for a missing
+    /// file; null in a summary.
     pub(super) flags: Option<String>,
     /// Derived: c configuration, d documentation, g ghost, l licence, r readme, as rpm writes them; null for
     /// none.
@@ -121,10 +122,13 @@ pub(super) struct IntegrityRow {
     pub(super) files_differing: Option<u64>,
     /// Derived: In a summary, files that could not be read; null otherwise.
     pub(super) files_unreadable: Option<u64>,
+    /// Derived: In a summary, regular files for whose content the database has no digest, so that a change of
+    /// it is not seen: many where a list of digests was deleted; null otherwise.
+    pub(super) files_without_digest: Option<u64>,
 }
 
 fn capture_integrity(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut comparison = Comparison::on(capture.root());
+    let mut comparison = Comparison::on(capture);
     dpkg_files::compare(capture, &mut comparison)?;
     rpm_files::compare(capture, &mut comparison)?;
     apk::compare(capture, &mut comparison)?;

@@ -6,9 +6,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::places::places;
-use super::{gap_unless_missing, names};
+use super::places::{can_reach, mounts, places};
 use crate::source::FileIdentity;
+use crate::state::linux::files::{Files, join, noted};
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -110,29 +110,39 @@ struct Manifest {
 }
 
 fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    for directory in places(capture, &PLACES) {
+    let mut files = Files::of(capture)?;
+    let mounts = mounts(capture);
+    for directory in places(capture, &mut files, &PLACES)? {
         let mut seen: HashSet<FileIdentity> = HashSet::new();
         let mut waiting = vec![(directory.clone(), 0)];
         while let Some((folder, depth)) = waiting.pop() {
-            let Ok(opened) = capture.root().folder_at(&folder) else { continue };
-            if seen.len() >= FOLDERS_CAP || depth > DEPTH_CAP {
-                let reason =
-                    io::Error::new(io::ErrorKind::FileTooLarge, "packages deeper or more than are followed");
-                capture.gap(text(&folder).0, &reason);
-                break;
-            }
             capture.go_on()?;
-            if !seen.insert(opened.identity()) {
+            if !can_reach(capture, &mounts, &folder) {
                 continue;
             }
-            for name in names(capture, &folder) {
-                let package = [&folder[..], b"/", &name].concat();
+            let identity = files.folder(&folder);
+            let Some(identity) = noted(capture, &folder, identity) else { continue };
+            if depth > DEPTH_CAP {
+                let reason = "packages deeper than are followed";
+                capture.gap(text(&folder).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                continue;
+            }
+            if seen.len() >= FOLDERS_CAP {
+                let reason = "more folders of packages than are followed";
+                capture.gap(text(&folder).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+                break;
+            }
+            if !seen.insert(identity) {
+                continue;
+            }
+            for name in files.names(capture, &folder) {
+                let package = join(&folder, &name);
                 match name.first() {
                     Some(b'.') | None => {}
                     // A scope holds packages as node_modules does.
                     Some(b'@') => waiting.push((package, depth)),
                     Some(_) => {
-                        capture_package(capture, &directory, &package, depth)?;
+                        capture_package(capture, &mut files, &directory, &package, depth)?;
                         waiting.push(([&package[..], b"/node_modules"].concat(), depth + 1));
                     }
                 }
@@ -144,18 +154,13 @@ fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
 
 fn capture_package(
     capture: &mut TableCapture<'_>,
+    files: &mut Files,
     directory: &[u8],
     package: &[u8],
     depth: u64,
 ) -> io::Result<()> {
     let path = [package, b"/package.json"].concat();
-    let manifest = match capture.root().text(&path, FILE_CAP) {
-        Ok(manifest) => manifest,
-        Err(reason) => {
-            gap_unless_missing(capture, &path, &reason);
-            return Ok(());
-        }
-    };
+    let Some(manifest) = files.text(capture, &path, FILE_CAP) else { return Ok(()) };
     match serde_json::from_slice::<Manifest>(&manifest) {
         Ok(manifest) => {
             let mut row = row(&manifest, package);

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::compare::Comparison;
 use super::expected::{Algorithm, Expected, Owner, Package};
-use super::{from_hexadecimal, gap_unless_missing, lines, names};
+use super::{from_hexadecimal, lines};
+use crate::source::unescaped;
+use crate::state::linux::files::Files;
 use crate::state::linux::text::{fields, number, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -134,13 +136,14 @@ type Each<'e> = dyn FnMut(&mut TableCapture<'_>, &[u8], &Sections) -> io::Result
 
 fn each_package(capture: &mut TableCapture<'_>, each: &mut Each<'_>) -> io::Result<()> {
     let local = format!("{DATABASE}/local");
-    for name in names(capture, local.as_bytes()) {
+    let mut files = Files::of(capture)?;
+    for name in files.names(capture, local.as_bytes()) {
         if name == b"ALPM_DB_VERSION" {
             continue;
         }
         let folder = [local.as_bytes(), b"/", &name].concat();
         let path = [&folder[..], b"/desc"].concat();
-        match capture.root().text(&path, DESCRIPTION_CAP) {
+        match files.read(&path, DESCRIPTION_CAP) {
             Ok(description) => each(capture, &folder, &Sections::parse(&description))?,
             Err(reason) => capture.gap(text(&path).0, &reason),
         }
@@ -173,16 +176,18 @@ fn row(sections: &Sections) -> PacmanRow {
 
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("pacman", '?');
+    comparison.begin("pacman");
+    let mut files = Files::of(capture)?;
     each_package(capture, &mut |capture, folder, sections| {
         comparison.begin_package();
-        compare_package(capture, comparison, folder, sections)
+        compare_package(capture, &mut files, comparison, folder, sections)
     })?;
     comparison.write_summary(capture)
 }
 
 fn compare_package(
     capture: &mut TableCapture<'_>,
+    files: &mut Files,
     comparison: &mut Comparison,
     folder: &[u8],
     sections: &Sections,
@@ -192,13 +197,10 @@ fn compare_package(
         version: sections.first("VERSION").unwrap_or_default().to_vec(),
     };
     let path = [folder, b"/files"].concat();
-    let files = capture.root().text(&path, LIST_CAP).unwrap_or_else(|reason| {
-        gap_unless_missing(capture, &path, &reason);
-        Vec::new()
-    });
-    let settings = settings(&files);
+    let list = files.text(capture, &path, LIST_CAP).unwrap_or_default();
+    let settings = settings(&list);
     let path = [folder, b"/mtree"].concat();
-    let packed = match capture.root().open_file(&path) {
+    let packed = match files.open(&path) {
         Ok(open) => open.file,
         Err(reason) => {
             capture.gap(text(&path).0, &reason);
@@ -257,7 +259,7 @@ impl Mtree {
             return None;
         }
         let mut words = fields(line);
-        let path = unescape(words.next()?.strip_prefix(b"./")?);
+        let path = unescaped(words.next()?.strip_prefix(b"./")?);
         // What the package holds for pacman itself lies at its top and begins with a dot.
         if path.starts_with(b".") && !path.contains(&b'/') {
             return None;
@@ -273,7 +275,7 @@ impl Mtree {
                 b"mode" => expected.mode = u32::from_str_radix(std::str::from_utf8(value).ok()?, 8).ok(),
                 b"size" => expected.size = number(value),
                 b"time" => expected.mtime = value.split(|byte| *byte == b'.').next().and_then(number),
-                b"link" => expected.target = Some(unescape(value)),
+                b"link" => expected.target = Some(unescaped(value)),
                 b"sha256digest" | b"sha256" => {
                     expected.digest = from_hexadecimal(value).map(|digest| (Algorithm::Sha256, digest));
                 }
@@ -306,21 +308,6 @@ fn kind_of(word: &[u8]) -> Option<ItemKind> {
         b"socket" => ItemKind::Socket,
         _ => return None,
     })
-}
-
-/// Three octal digits behind a backslash stand for a byte (vis(3)).
-fn unescape(written: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(written.len());
-    let mut rest = written;
-    while let [first, after @ ..] = rest {
-        let escaped = after
-            .get(..3)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { after.get(3..).unwrap_or_default() } else { after };
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::io;
 use serde::Serialize;
 
 use super::control::{Paragraph, Paragraphs};
+use super::lines;
 use super::places::places;
-use super::{is_missing, names};
+use crate::state::linux::files::{Files, is_absent, join};
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -104,32 +105,42 @@ fn capture_packages(capture: &mut TableCapture<'_>) -> io::Result<()> {
         .flat_map(|prefix| FOLDERS.iter().map(move |folder| format!("{prefix}/{folder}")))
         .collect();
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    for directory in places(capture, &patterns) {
-        for name in names(capture, &directory) {
+    let mut files = Files::of(capture)?;
+    for directory in places(capture, &mut files, &patterns)? {
+        for name in files.names(capture, &directory) {
             if name.ends_with(b".dist-info") || name.ends_with(b".egg-info") {
-                capture_package(capture, &directory, &name)?;
+                capture_package(capture, &mut files, &directory, &name)?;
             }
         }
     }
     Ok(())
 }
 
-fn capture_package(capture: &mut TableCapture<'_>, directory: &[u8], name: &[u8]) -> io::Result<()> {
-    let path = [directory, b"/", name].concat();
-    let metadata = if name.ends_with(b".dist-info") { &b"/METADATA"[..] } else { b"/PKG-INFO" };
-    let inside = [&path[..], metadata].concat();
-    let opened = match capture.root().open_file(&inside) {
+fn capture_package(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    directory: &[u8],
+    name: &[u8],
+) -> io::Result<()> {
+    let path = join(directory, name);
+    let inside = join(&path, if name.ends_with(b".dist-info") { b"METADATA" } else { b"PKG-INFO" });
+    let opened = match files.open(&inside) {
         // The oldest form is a file instead of a folder.
-        Err(reason) if is_missing(&reason) && name.ends_with(b".egg-info") => capture.root().open_file(&path),
+        Err(reason) if is_absent(&reason) && name.ends_with(b".egg-info") => files.open(&path),
         opened => opened,
     };
     let written = opened.as_ref().ok().and_then(|open| Some(open.look().ok()?.modified_seconds()));
-    let fields = opened.and_then(|open| Paragraphs::of(open.file).next_paragraph());
+    let fields = opened.and_then(|open| {
+        let mut paragraphs = Paragraphs::of(open.file);
+        let first = paragraphs.next_paragraph()?;
+        paragraphs.left_out().map_or(Ok(first), Err)
+    });
     match fields {
         Ok(Some(fields)) if fields.get("Name").is_some() => {
-            let installer = capture.root().text([&path[..], b"/INSTALLER"].concat(), 4096).ok();
+            let installer = files.own_text(capture, &join(&path, b"INSTALLER"), 4096);
+            let installer = installer.as_deref().and_then(|installer| lines(installer).next());
             let mut row = row(&fields, directory, &path);
-            (row.installer, row.installer_raw) = optional(installer.as_deref().map(<[u8]>::trim_ascii));
+            (row.installer, row.installer_raw) = optional(installer.map(<[u8]>::trim_ascii));
             row.files_written = written;
             capture.row(&row)
         }

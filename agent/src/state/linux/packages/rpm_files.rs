@@ -31,14 +31,13 @@ const GHOST: u64 = 1 << 6;
 const LICENSE: u64 = 1 << 7;
 const README: u64 = 1 << 8;
 
+/// The most folders of one package.
+const FOLDERS_CAP: usize = 1 << 20;
+
 /// Compares the installed files of every package.
 pub(super) fn compare(capture: &mut TableCapture<'_>, comparison: &mut Comparison) -> io::Result<()> {
-    comparison.begin("rpm", '.');
-    each_header(capture, &mut |capture, _, _, blob| match Header::parse(blob) {
-        Ok(header) => compare_package(capture, comparison, &header),
-        // The table of packages names it.
-        Err(_) => Ok(()),
-    })?;
+    comparison.begin("rpm");
+    each_header(capture, &mut |capture, _, _, header| compare_package(capture, comparison, header))?;
     comparison.write_summary(capture)
 }
 
@@ -64,7 +63,19 @@ fn compare_package(
     };
     comparison.begin_package();
     let mut files = Files::of(header);
+    if files.folders.len() > FOLDERS_CAP {
+        let reason = format!("more than {FOLDERS_CAP} folders, its files are not compared");
+        capture.gap(text(&package.name).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        return Ok(());
+    }
     while let Some(file) = files.next_file() {
+        let file = match file {
+            Ok(file) => file,
+            Err(reason) => {
+                capture.gap(text(&package.name).0, &reason);
+                continue;
+            }
+        };
         if let Some(expected) = file.expected(algorithm) {
             comparison.compare(capture, &package, &expected)?;
         }
@@ -117,7 +128,7 @@ impl<'a> Files<'a> {
         let texts = |tag| Box::new(header.texts(tag)) as Texts<'a>;
         let long = header.number(tag::LONG_FILE_SIZES).is_some();
         Self {
-            folders: header.texts(tag::FOLDER_NAMES).collect(),
+            folders: header.texts(tag::FOLDER_NAMES).take(FOLDERS_CAP + 1).collect(),
             folder_of: numbers(tag::FOLDER_INDEXES),
             names: texts(tag::BASE_NAMES),
             old_names: texts(tag::OLD_FILE_NAMES),
@@ -135,17 +146,22 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn next_file(&mut self) -> Option<HeaderFile<'a>> {
+    /// The next file; an error where the header does not say in which of its folders it lies.
+    fn next_file(&mut self) -> Option<io::Result<HeaderFile<'a>>> {
         let path = match (self.names.next(), self.folder_of.next()) {
-            (Some(name), Some(folder)) => {
-                let folder = usize::try_from(folder).ok().and_then(|folder| self.folders.get(folder))?;
-                [folder, name].concat()
+            (Some(name), folder) => {
+                let folder = folder.and_then(|folder| self.folders.get(usize::try_from(folder).ok()?));
+                folder.map(|folder| [folder, name].concat()).ok_or_else(|| {
+                    let reason = format!("{} is in no folder of its package", text(name).0);
+                    io::Error::new(io::ErrorKind::InvalidData, reason)
+                })
             }
             // Before version 4 of rpm.
-            _ => self.old_names.next()?.to_vec(),
+            _ => Ok(self.old_names.next()?.to_vec()),
         };
-        Some(HeaderFile {
-            path,
+        // Every column moves on, whatever became of the path.
+        let file = HeaderFile {
+            path: Vec::new(),
             state: self.states.next().unwrap_or_default(),
             mode: self.modes.next(),
             size: self.sizes.next(),
@@ -157,7 +173,8 @@ impl<'a> Files<'a> {
             user: self.users.next(),
             group: self.groups.next(),
             capabilities: self.capabilities.next(),
-        })
+        };
+        Some(path.map(|path| HeaderFile { path, ..file }))
     }
 }
 
@@ -222,4 +239,28 @@ fn kind_of(mode: u32) -> Option<ItemKind> {
         0o140_000 => ItemKind::Socket,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_in_a_folder_that_its_package_does_not_name_is_an_error_and_those_behind_it_are_read() {
+        let entries: [[u32; 4]; 4] = [
+            [tag::BASE_NAMES, 8, 0, 2],
+            [tag::FOLDER_NAMES, 8, 4, 1],
+            [tag::FOLDER_INDEXES, 4, 8, 2],
+            [tag::FILE_SIZES, 4, 16, 2],
+        ];
+        let store = [&b"x\0y\0/a/\0"[..], &[0, 0, 0, 9, 0, 0, 0, 0], &[0, 0, 0, 1, 0, 0, 0, 2]].concat();
+        let words = [4, 24].into_iter().chain(entries.into_iter().flatten());
+        let blob: Vec<u8> = words.flat_map(u32::to_be_bytes).chain(store).collect();
+        let header = Header::parse(&blob).unwrap();
+        let mut files = Files::of(&header);
+        assert!(files.next_file().unwrap().is_err());
+        let file = files.next_file().unwrap().unwrap();
+        assert_eq!((&file.path[..], file.size), (&b"/a/y"[..], Some(2)));
+        assert!(files.next_file().is_none());
+    }
 }

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::gap_unless_missing;
+use super::rpm_header::Header;
 use crate::state::TableCapture;
+use crate::state::linux::files::{Files, noted};
 use crate::state::linux::sqlite::{Sqlite, Value};
 
 /// Where rpm keeps its database: by tradition, on Fedora and SUSE, and on systems of ostree.
@@ -18,33 +19,55 @@ const HEADER_CAP: usize = 64 << 20;
 const PAGES_CAP: u64 = 1 << 22;
 
 /// A header as it stands in a store, with its number there.
-pub(super) type Each<'e> = dyn FnMut(&mut TableCapture<'_>, &str, Option<u64>, &[u8]) -> io::Result<()> + 'e;
+pub(super) type Each<'e> =
+    dyn FnMut(&mut TableCapture<'_>, &str, Option<u64>, &Header<'_>) -> io::Result<()> + 'e;
 
-/// Hands on every header of every database, with the path of its store.
+/// Hands on every header of every database, with the path of its store; a damaged one is a gap.
 pub(super) fn each_header(capture: &mut TableCapture<'_>, each: &mut Each<'_>) -> io::Result<()> {
+    let mut files = Files::of(capture)?;
     let mut seen = Vec::new();
     for folder in FOLDERS {
-        let Ok(opened) = capture.root().folder_at(folder) else { continue };
+        let identity = files.folder(folder.as_bytes());
+        let Some(identity) = noted(capture, folder.as_bytes(), identity) else { continue };
         // One of them is often a link to another.
-        if seen.contains(&opened.identity()) {
+        if seen.contains(&identity) {
             continue;
         }
-        seen.push(opened.identity());
-        read_sqlite(capture, &format!("{folder}/rpmdb.sqlite"), each)?;
-        read_plain(capture, &format!("{folder}/Packages.db"), ndb, each)?;
-        read_plain(capture, &format!("{folder}/Packages"), berkeley, each)?;
+        seen.push(identity);
+        read_sqlite(capture, &mut files, format!("{folder}/rpmdb.sqlite"), each)?;
+        read_plain(capture, &mut files, &format!("{folder}/Packages.db"), ndb, each)?;
+        read_plain(capture, &mut files, &format!("{folder}/Packages"), berkeley, each)?;
     }
     Ok(())
 }
 
-fn read_sqlite(capture: &mut TableCapture<'_>, path: &str, each: &mut Each<'_>) -> io::Result<()> {
-    let database = match Sqlite::open(capture.root(), path) {
-        Ok(database) => database,
+fn hand_on(
+    capture: &mut TableCapture<'_>,
+    path: &str,
+    number: Option<u64>,
+    blob: &[u8],
+    each: &mut Each<'_>,
+) -> io::Result<()> {
+    capture.go_on()?;
+    match Header::parse(blob) {
+        Ok(header) => each(capture, path, number, &header),
         Err(reason) => {
-            gap_unless_missing(capture, path, &reason);
-            return Ok(());
+            capture.gap(format!("{path} header {}", number.unwrap_or_default()), &reason);
+            Ok(())
         }
-    };
+    }
+}
+
+fn read_sqlite(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    path: String,
+    each: &mut Each<'_>,
+) -> io::Result<()> {
+    let asked = path.clone();
+    let opened = files.timed(move |root, _| Sqlite::open(root, &asked));
+    let Some(database) = noted(capture, path.as_bytes(), opened) else { return Ok(()) };
+    let path = &path;
     if database.interrupted() {
         let reason = io::Error::new(
             io::ErrorKind::InvalidData,
@@ -54,8 +77,16 @@ fn read_sqlite(capture: &mut TableCapture<'_>, path: &str, each: &mut Each<'_>) 
     }
     let mut written = Ok(());
     let read = database.rows("Packages", &mut |row| {
-        if let Some(Value::Blob(blob)) = row.values.get(1) {
-            written = capture.go_on().and_then(|()| each(capture, path, u64::try_from(row.id).ok(), blob));
+        let number = u64::try_from(row.id).ok();
+        match row.values.get(1) {
+            // A value of the other type holds the same bytes: rpm reads either.
+            Some(Value::Blob(blob) | Value::Text(blob)) => {
+                written = hand_on(capture, path, number, blob, each);
+            }
+            _ => {
+                let reason = io::Error::new(io::ErrorKind::InvalidData, "a row that holds no header");
+                capture.gap(format!("{path} header {}", number.unwrap_or_default()), &reason);
+            }
         }
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
@@ -71,20 +102,16 @@ type Store = fn(&File, &mut EachBlob<'_>) -> io::Result<()>;
 
 fn read_plain(
     capture: &mut TableCapture<'_>,
+    files: &mut Files,
     path: &str,
     store: Store,
     each: &mut Each<'_>,
 ) -> io::Result<()> {
-    let file = match capture.root().open_file(path) {
-        Ok(open) => open.file,
-        Err(reason) => {
-            gap_unless_missing(capture, path, &reason);
-            return Ok(());
-        }
-    };
+    let opened = files.open(path.as_bytes());
+    let Some(open) = noted(capture, path.as_bytes(), opened) else { return Ok(()) };
     let mut written = Ok(());
-    let read = store(&file, &mut |number, blob| {
-        written = capture.go_on().and_then(|()| each(capture, path, number, blob));
+    let read = store(&open.file, &mut |number, blob| {
+        written = hand_on(capture, path, number, blob, each);
         if written.is_ok() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     });
     written?;
@@ -147,13 +174,15 @@ fn berkeley(file: &File, each: &mut EachBlob<'_>) -> io::Result<()> {
     if !(512..=65_536).contains(&page_size) || !page_size.is_power_of_two() || head.get(24) != Some(&0) {
         return Err(damaged("a page size or encryption that is not read here"));
     }
-    let pages = file.metadata()?.len() / page_size;
+    let length = file.metadata()?.len();
+    let pages = length / page_size;
     if pages > PAGES_CAP {
         return Err(damaged("more pages than are read here"));
     }
     let mut page = vec![0; usize::try_from(page_size).unwrap_or_default()];
-    // Each page of a chain belongs to one value.
+    // Each page of a chain belongs to one value, and no two values share a byte of the file.
     let mut visits = pages;
+    let mut left = length;
     for number in 1..pages {
         file.read_exact_at(&mut page, number * page_size)?;
         // Hashes whose pairs are in order, and those of before that was so.
@@ -177,6 +206,9 @@ fn berkeley(file: &File, each: &mut EachBlob<'_>) -> io::Result<()> {
                 }
                 _ => return Err(damaged("a kind of item that is not read here")),
             };
+            left = left
+                .checked_sub(blob.len() as u64)
+                .ok_or_else(|| damaged("headers longer than their file"))?;
             // Number 0 holds the next free number, not a header.
             if key != Some(0) {
                 each(key, &blob)?;

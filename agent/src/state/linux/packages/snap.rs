@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::gap_unless_missing;
+use crate::state::linux::files::Files;
 use crate::state::linux::text::{optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
@@ -139,13 +139,8 @@ struct Meta {
 }
 
 fn capture_snaps(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let state = match capture.root().text(STATE, STATE_CAP) {
-        Ok(state) => state,
-        Err(reason) => {
-            gap_unless_missing(capture, STATE, &reason);
-            return Ok(());
-        }
-    };
+    let mut files = Files::of(capture)?;
+    let Some(state) = files.text(capture, STATE.as_bytes(), STATE_CAP) else { return Ok(()) };
     let state: State = match serde_json::from_slice(&state) {
         Ok(state) => state,
         Err(reason) => {
@@ -156,31 +151,29 @@ fn capture_snaps(capture: &mut TableCapture<'_>) -> io::Result<()> {
     for (name, snap) in &state.data.snaps {
         for installed in &snap.sequence {
             let installed = installed.snap.as_deref().unwrap_or(installed);
-            let meta = meta(capture, name, installed.revision.as_deref().unwrap_or_default());
+            let meta = meta(capture, &mut files, name, installed.revision.as_deref().unwrap_or_default());
             capture.row(&row(name, snap, installed, &meta))?;
         }
     }
     Ok(())
 }
 
-fn meta(capture: &mut TableCapture<'_>, name: &str, revision: &str) -> Meta {
+fn meta(capture: &mut TableCapture<'_>, files: &mut Files, name: &str, revision: &str) -> Meta {
     let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']) && !part.starts_with('.');
     if !plain(name) || !plain(revision) {
         return Meta::default();
     }
     for mount in MOUNTS {
         let path = format!("{mount}/{name}/{revision}/meta/snap.yaml");
-        let meta = match capture.root().text(&path, META_CAP) {
-            Ok(meta) => meta,
-            Err(reason) => {
-                gap_unless_missing(capture, &path, &reason);
-                continue;
-            }
+        let Some(meta) = files.text(capture, path.as_bytes(), META_CAP) else { continue };
+        // YAML is text: a rendering of other bytes would be columns that nobody wrote.
+        let parsed = match std::str::from_utf8(&meta) {
+            Ok(meta) => serde_saphyr::from_str(meta).map_err(|reason| reason.to_string()),
+            Err(reason) => Err(reason.to_string()),
         };
-        match serde_saphyr::from_str(&String::from_utf8_lossy(&meta)) {
+        match parsed {
             Ok(meta) => return meta,
             Err(reason) => {
-                let reason = reason.to_string();
                 let first = reason.lines().next().unwrap_or_default();
                 capture.gap(path, &io::Error::new(io::ErrorKind::InvalidData, first));
             }

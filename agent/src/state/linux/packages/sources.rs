@@ -6,12 +6,15 @@ use std::io;
 use serde::Serialize;
 
 use super::control::{Paragraph, Paragraphs};
-use super::{gap_unless_missing, lines, names};
+use super::lines;
+use crate::state::linux::files::{Files, noted};
 use crate::state::linux::text::{fields, optional, text};
 use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 
 /// The longest file that is read, in bytes.
 const FILE_CAP: usize = 4 << 20;
+/// The most sources that one entry may stand for, by its addresses, suites and types.
+const ROWS_CAP: usize = 10_000;
 
 /// The table.
 pub(in crate::state::linux) const APT: Table = Table {
@@ -42,7 +45,7 @@ pub(in crate::state::linux) const YUM: Table = Table {
 /// One source that apt is told to fetch packages from: an address and a suite.
 #[derive(Serialize, Default)]
 struct AptRow {
-    /// osquery: Address without its scheme, and suite.
+    /// osquery: Address without its scheme, and suite; `***` stands for a user and password.
     name: String,
     /// Derived: Base64 of the exact bytes behind `name`; null where `name` is those bytes verbatim.
     name_raw: Option<String>,
@@ -50,7 +53,7 @@ struct AptRow {
     source: String,
     /// Derived: Base64 of the exact bytes behind `source`; null where `source` is those bytes verbatim.
     source_raw: Option<String>,
-    /// osquery: Address.
+    /// osquery: Address; `***` stands for a user and password.
     base_uri: String,
     /// Derived: Base64 of the exact bytes behind `base_uri`; null where `base_uri` is those bytes verbatim.
     base_uri_raw: Option<String>,
@@ -102,11 +105,12 @@ struct YumRow {
     name: Option<String>,
     /// Derived: Base64 of the exact bytes behind `name`; null where `name` is those bytes verbatim.
     name_raw: Option<String>,
-    /// osquery: Address; null where none is stated.
+    /// osquery: Address, or several; `***` stands for a user and password; null where none is stated.
     baseurl: Option<String>,
     /// Derived: Base64 of the exact bytes behind `baseurl`; null where `baseurl` is those bytes verbatim.
     baseurl_raw: Option<String>,
-    /// osquery: Address of a list of mirrors; null where none is stated.
+    /// osquery: Address of a list of mirrors; `***` stands for a user and password; null where none is
+    /// stated.
     mirrorlist: Option<String>,
     /// Derived: Base64 of the exact bytes behind `mirrorlist`; null where `mirrorlist` is those bytes
     /// verbatim.
@@ -119,7 +123,7 @@ struct YumRow {
     gpgcheck: Option<String>,
     /// Derived: Base64 of the exact bytes behind `gpgcheck`; null where `gpgcheck` is those bytes verbatim.
     gpgcheck_raw: Option<String>,
-    /// osquery: Address of the keys; null where none is stated.
+    /// osquery: Address of the keys; `***` stands for a user and password; null where none is stated.
     gpgkey: Option<String>,
     /// Derived: Base64 of the exact bytes behind `gpgkey`; null where `gpgkey` is those bytes verbatim.
     gpgkey_raw: Option<String>,
@@ -127,7 +131,7 @@ struct YumRow {
     id: String,
     /// Derived: Base64 of the exact bytes behind `id`; null where `id` is those bytes verbatim.
     id_raw: Option<String>,
-    /// Derived: Address of a metalink; null where none is stated.
+    /// Derived: Address of a metalink; `***` stands for a user and password; null where none is stated.
     metalink: Option<String>,
     /// Derived: Base64 of the exact bytes behind `metalink`; null where `metalink` is those bytes verbatim.
     metalink_raw: Option<String>,
@@ -156,32 +160,24 @@ struct Source<'a> {
 }
 
 fn capture_apt(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut files = vec![b"/etc/apt/sources.list".to_vec()];
-    let folder = names(capture, b"/etc/apt/sources.list.d");
-    files.extend(folder.iter().map(|name| [b"/etc/apt/sources.list.d/", &name[..]].concat()));
-    for path in files {
+    let mut files = Files::of(capture)?;
+    let mut paths = vec![b"/etc/apt/sources.list".to_vec()];
+    let folder = files.names(capture, b"/etc/apt/sources.list.d");
+    paths.extend(folder.iter().map(|name| [b"/etc/apt/sources.list.d/", &name[..]].concat()));
+    for path in paths.iter().filter(|path| path.ends_with(b".list") || path.ends_with(b".sources")) {
+        let Some(content) = files.text(capture, path, FILE_CAP) else { continue };
         if path.ends_with(b".list") {
-            for line in lines(&read(capture, &path)) {
-                if let Some(source) = parse_line(line) {
-                    write_apt(capture, &path, &source)?;
-                }
+            for source in lines(&content).filter_map(parse_line) {
+                write_apt(capture, &mut files, path, &source)?;
             }
-        } else if path.ends_with(b".sources") {
-            let content = read(capture, &path);
+        } else {
             let mut paragraphs = Paragraphs::of(&content[..]);
             while let Some(fields) = paragraphs.next_paragraph()? {
-                write_apt(capture, &path, &parse_paragraph(&fields))?;
+                write_apt(capture, &mut files, path, &parse_paragraph(&fields))?;
             }
         }
     }
     Ok(())
-}
-
-fn read(capture: &mut TableCapture<'_>, path: &[u8]) -> Vec<u8> {
-    capture.root().text(path, FILE_CAP).unwrap_or_else(|reason| {
-        gap_unless_missing(capture, path, &reason);
-        Vec::new()
-    })
 }
 
 /// `deb [option=value ...] address suite component ...`, sources.list(5).
@@ -228,10 +224,21 @@ fn parse_paragraph(paragraph: &Paragraph) -> Source<'_> {
     }
 }
 
-fn write_apt(capture: &mut TableCapture<'_>, path: &[u8], source: &Source<'_>) -> io::Result<()> {
+fn write_apt(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    path: &[u8],
+    source: &Source<'_>,
+) -> io::Result<()> {
+    let rows = source.addresses.len().saturating_mul(source.suites.len()).saturating_mul(source.types.len());
+    if rows > ROWS_CAP {
+        let reason = format!("an entry that stands for {rows} sources, left out");
+        capture.gap(text(path).0, &io::Error::new(io::ErrorKind::QuotaExceeded, reason));
+        return Ok(());
+    }
     for address in &source.addresses {
         for suite in &source.suites {
-            let index = index(capture, address, suite);
+            let index = index(capture, files, address, suite);
             let stated = |name: &str| index.as_ref().and_then(|index| index.get(name));
             for kind in &source.types {
                 let mut row = AptRow { enabled: source.enabled, ..AptRow::default() };
@@ -258,7 +265,12 @@ fn write_apt(capture: &mut TableCapture<'_>, path: &[u8], source: &Source<'_>) -
 }
 
 /// The index that apt last fetched from there, as far as it describes itself.
-fn index(capture: &mut TableCapture<'_>, address: &[u8], suite: &[u8]) -> Option<Paragraph> {
+fn index(
+    capture: &mut TableCapture<'_>,
+    files: &mut Files,
+    address: &[u8],
+    suite: &[u8],
+) -> Option<Paragraph> {
     let shown = without_password(address);
     let scheme = shown.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
     let place = shown.get(scheme..)?.strip_suffix(b"/").unwrap_or(shown.get(scheme..)?);
@@ -266,7 +278,8 @@ fn index(capture: &mut TableCapture<'_>, address: &[u8], suite: &[u8]) -> Option
     let name: Vec<u8> = name.iter().map(|byte| if *byte == b'/' { b'_' } else { *byte }).collect();
     for kind in [&b"_InRelease"[..], b"_Release"] {
         let path = [b"/var/lib/apt/lists/", &name[..], kind].concat();
-        let Ok(open) = capture.root().open_file(&path) else { continue };
+        let opened = files.open(&path);
+        let Some(open) = noted(capture, &path, opened) else { continue };
         let mut paragraphs = Paragraphs::of(open.file);
         // The armour of a signed index is a paragraph of its own.
         for _ in 0..3 {
@@ -275,33 +288,51 @@ fn index(capture: &mut TableCapture<'_>, address: &[u8], suite: &[u8]) -> Option
                     return Some(found);
                 }
                 Ok(Some(_)) => {}
-                _ => break,
+                Ok(None) => break,
+                Err(reason) => {
+                    capture.gap(text(&path).0, &reason);
+                    break;
+                }
             }
+        }
+        if let Some(reason) = paragraphs.left_out() {
+            capture.gap(text(&path).0, &reason);
         }
     }
     None
 }
 
-/// An address whose password, and the name before it, are replaced by `***`.
-fn without_password(address: &[u8]) -> Vec<u8> {
-    let start = address.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
-    let (scheme, rest) = address.split_at(start);
-    let host_end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-    match rest.get(..host_end).and_then(|host| host.iter().rposition(|byte| *byte == b'@')) {
-        Some(at) if start > 0 => [scheme, b"***", rest.get(at..).unwrap_or_default()].concat(),
-        _ => address.to_vec(),
+/// One address or several, parted by commas or white space: what stands before an `@` in the place behind a `://` is `***`.
+fn without_password(addresses: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(addresses.len());
+    let mut rest = addresses;
+    while let Some(at) = rest.windows(3).position(|part| part == b"://") {
+        let (before, behind) = rest.split_at(at + 3);
+        let ends = |byte: &u8| *byte == b'/' || byte.is_ascii_whitespace() || *byte == b'\x0b';
+        let host_end = behind.iter().position(ends).unwrap_or(behind.len());
+        let password = behind.get(..host_end).and_then(|host| host.iter().rposition(|byte| *byte == b'@'));
+        shown.extend(before);
+        if let Some(end) = password {
+            shown.extend(b"***");
+            rest = behind.get(end..).unwrap_or_default();
+        } else {
+            rest = behind;
+        }
     }
+    shown.extend(rest);
+    shown
 }
 
 fn capture_yum(capture: &mut TableCapture<'_>) -> io::Result<()> {
-    let mut files = vec![b"/etc/yum.conf".to_vec(), b"/etc/dnf/dnf.conf".to_vec()];
+    let mut files = Files::of(capture)?;
+    let mut paths = vec![b"/etc/yum.conf".to_vec(), b"/etc/dnf/dnf.conf".to_vec()];
     for folder in ["/etc/yum.repos.d", "/etc/zypp/repos.d"] {
-        let found = names(capture, folder.as_bytes());
+        let found = files.names(capture, folder.as_bytes());
         let repositories = found.iter().filter(|name| name.ends_with(b".repo"));
-        files.extend(repositories.map(|name| [folder.as_bytes(), b"/", name].concat()));
+        paths.extend(repositories.map(|name| [folder.as_bytes(), b"/", name].concat()));
     }
-    for path in files {
-        let content = read(capture, &path);
+    for path in paths {
+        let Some(content) = files.text(capture, &path, FILE_CAP) else { continue };
         for section in sections(&content) {
             // `main` holds the settings of the program itself.
             if section.id != b"main" {
@@ -345,13 +376,7 @@ fn yum_row(section: &Section<'_>, path: &[u8]) -> YumRow {
     let setting = |name: &[u8]| {
         section.settings.iter().rev().find(|(found, _)| *found == name).map(|(_, value)| value.clone())
     };
-    // One address or several, parted by spaces or commas.
-    let addresses = |name: &[u8]| {
-        let shown = |value: Vec<u8>| {
-            value.split(|byte| *byte == b' ').map(without_password).collect::<Vec<_>>().join(&b' ')
-        };
-        setting(name).map(shown)
-    };
+    let addresses = |name: &[u8]| setting(name).map(|value| without_password(&value));
     let mut row = YumRow::default();
     (row.name, row.name_raw) = optional(setting(b"name").as_deref());
     (row.baseurl, row.baseurl_raw) = optional(addresses(b"baseurl").as_deref());
@@ -389,6 +414,10 @@ mod tests {
         assert_eq!(without_password(b"https://me:secret@example.gov/a@b"), b"https://***@example.gov/a@b");
         assert_eq!(without_password(b"https://example.gov/a@b"), b"https://example.gov/a@b");
         assert_eq!(without_password(b"a@b"), b"a@b");
+        assert_eq!(
+            without_password(b"http://a/,http://u:p@b/\thttp://u:p@c/ http://u,v:p@d"),
+            b"http://a/,http://***@b/\thttp://***@c/ http://***@d"
+        );
     }
 
     #[test]

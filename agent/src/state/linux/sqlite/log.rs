@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::be32;
+use super::{be32, damaged};
 
 /// The most pages of a log that are looked at.
 const LOG_CAP: u64 = 1 << 20;
@@ -28,10 +28,10 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// None but those of the operating system; what is no log is none.
+    /// `InvalidData` where it is longer than is read here; those of the operating system. What is no log is none.
     pub(super) fn read(file: File) -> io::Result<Option<Self>> {
         let mut head = [0; 32];
-        if file.read_exact_at(&mut head, 0).is_err() {
+        if !filled(&file, &mut head, 0)? {
             return Ok(None);
         }
         let little = match be32(&head, 0)? {
@@ -47,9 +47,9 @@ impl Log {
         let mut log = Self { file, page_size, pages: HashMap::new(), last_page: 0 };
         let mut uncommitted = Vec::new();
         let mut frame = vec![0; 24 + page_size];
-        for number in 0..LOG_CAP {
+        for number in 0.. {
             let at = 32 + number * frame.len() as u64;
-            if log.file.read_exact_at(&mut frame, at).is_err() {
+            if !filled(&log.file, &mut frame, at)? {
                 break;
             }
             let (header, page) = frame.split_at(24);
@@ -57,6 +57,9 @@ impl Log {
             let (salts, sums) = (header.get(8..16), header.get(16..24).unwrap_or_default());
             if salts != Some(&head[16..24]) || !holds(sums, sum) {
                 break;
+            }
+            if number == LOG_CAP {
+                return Err(damaged("a write-ahead log longer than is read here"));
             }
             uncommitted.push((be32(header, 0)?, at + 24));
             let committed = be32(header, 4)?;
@@ -66,6 +69,15 @@ impl Log {
             }
         }
         Ok(Some(log))
+    }
+}
+
+/// Fills `space` from what stands at `at`; not where the file ends before.
+fn filled(file: &File, space: &mut [u8], at: u64) -> io::Result<bool> {
+    match file.read_exact_at(space, at) {
+        Ok(()) => Ok(true),
+        Err(reason) if reason.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(reason) => Err(reason),
     }
 }
 
