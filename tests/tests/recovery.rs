@@ -243,6 +243,12 @@ fn physical_memory_is_kept_or_the_exact_reason_is_given() {
     }
 }
 
+/// The first word of a process's name; nothing for a kernel thread (a child of 2), which is renamed with each work it does.
+fn name_that_stays(parent: u64, name: &str) -> String {
+    let word = name.split_ascii_whitespace().next().unwrap_or_default();
+    if parent == 2 { String::new() } else { word.to_owned() }
+}
+
 #[test]
 fn processes_are_those_that_ps_names() {
     let workplace = workplace();
@@ -252,7 +258,8 @@ fn processes_are_those_that_ps_names() {
         let line = |line: &str| {
             let mut fields = line.split_ascii_whitespace().map(str::to_owned);
             let numbers: Vec<u64> = fields.by_ref().take(3).map(|field| field.parse().unwrap()).collect();
-            (numbers, fields.next().unwrap_or_default())
+            let name = name_that_stays(numbers[1], &fields.next().unwrap_or_default());
+            (numbers, name)
         };
         text.lines().map(line).collect::<BTreeSet<_>>()
     };
@@ -262,12 +269,12 @@ fn processes_are_those_that_ps_names() {
     let captured = capture.run_to_one_of(&[0, 10]);
     let after = ps();
     let number = |row: &Value, column: &str| row[column].as_u64().unwrap();
-    let first_word = |name: &str| name.split_ascii_whitespace().next().unwrap_or_default().to_owned();
     let ours: BTreeSet<(Vec<u64>, String)> = rows(&captured.package, "processes")
         .iter()
         .map(|row| {
             let numbers = vec![number(row, "pid"), number(row, "parent"), number(row, "uid")];
-            (numbers, first_word(row["name"].as_str().unwrap()))
+            let name = name_that_stays(numbers[1], row["name"].as_str().unwrap());
+            (numbers, name)
         })
         .collect();
     let missed: Vec<_> = before.intersection(&after).filter(|process| !ours.contains(process)).collect();

@@ -474,3 +474,27 @@ fn the_root_of_a_process_in_another_mount_namespace_is_that_root_and_not_ours() 
         "not this host's own"
     );
 }
+
+#[test]
+fn more_users_than_are_searched_for_is_a_limit_that_is_named() {
+    let workplace = workplace();
+    let image = workplace.path().canonicalize().unwrap().join("image");
+    fs::create_dir_all(image.join("etc")).unwrap();
+    fs::create_dir_all(image.join("srv")).unwrap();
+    fs::write(image.join("srv/.profile"), "run").unwrap();
+    let users: String = (0..12_000).map(|number| format!("u{number}:x:{number}:7::/srv:/bin/sh\n")).collect();
+    fs::write(image.join("etc/passwd"), users).unwrap();
+    let definitions = workplace.path().join("homes.yaml");
+    fs::write(
+        &definitions,
+        "- name: Homes\n  description: d\n  why: w\n  paths: ['%%users.homedir%%/.profile']\n",
+    )
+    .unwrap();
+    let arguments = ["--root", &text(&image), "--definitions", &text(&definitions), "--artifact", "Homes"];
+    let captured = capture(workplace.path(), &arguments, &[10]);
+    let items = items(&captured.package);
+    assert_eq!(item(&items, b"/srv/.profile").outcome, Outcome::Collected);
+    let limit =
+        items.iter().find(|item| item.artifact == "HomeFolders" && item.source_path.is_none()).unwrap();
+    assert_eq!(limit.outcome, Outcome::SkippedByLimit);
+}

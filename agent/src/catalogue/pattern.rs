@@ -57,16 +57,13 @@ const NAME: &str = "%%users.username%%";
 /// How deep a `**` goes right below a home folder that is `/` itself.
 const ROOT_AS_HOME: u32 = 2;
 
-/// The most users that a path is expanded for.
-const USERS_CAP: usize = 10_000;
-
 /// Whether a path stands for one of every user.
 pub(super) fn names_users(path: &str) -> bool {
     path.contains(HOME) || path.contains(NAME)
 }
 
-/// Parses a path; where it stands for users' folders, one pattern for each of them, 10,000 at most. `depth` is how deep a `**` without
-/// a number goes.
+/// Parses a path; where it stands for users' folders, one pattern for each of them. `depth` is how deep a `**` without a
+/// number goes.
 pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<Vec<Pattern>, PatternError> {
     let rest = path.replace(HOME, "").replace(NAME, "");
     if let Some(from) = rest.find("%%") {
@@ -79,7 +76,7 @@ pub(super) fn expand(path: &str, users: &[User], depth: Option<u32>) -> Result<V
     }
     let mut patterns: Vec<Pattern> = Vec::new();
     let mut known = BTreeSet::new();
-    for user in users.iter().take(USERS_CAP) {
+    for user in users {
         let named = match std::str::from_utf8(&user.name) {
             Ok(name) => path.replace(NAME, &globset::escape(name)),
             Err(_) if path.contains(NAME) => continue,

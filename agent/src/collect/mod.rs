@@ -14,6 +14,7 @@ mod space;
 mod stop;
 mod summary;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -77,6 +78,12 @@ pub enum CollectError {
 
 /// Before a file larger than this, free space is looked at; small ones are looked at together.
 const LARGE: u64 = 64 << 10;
+
+/// Most users whose homes are searched.
+const MAX_USERS: usize = 10_000;
+
+/// The artifact that records of home folders themselves belong to.
+const HOME_FOLDERS: &str = "HomeFolders";
 
 /// What ends collecting before everything was looked for.
 enum Halt {
@@ -175,13 +182,15 @@ fn capture(session: &mut Session<'_>, request: &Request) -> Result<(), Halt> {
 /// once for each file that might have been in it.
 fn users_with_homes(session: &mut Session<'_>) -> Result<Vec<User>, Halt> {
     let mut users: Vec<User> = Vec::new();
+    let mut homes: BTreeSet<Vec<u8>> = BTreeSet::new();
     let named = session.owners.homes().to_vec();
-    for user in named {
+    for user in named.into_iter().take(MAX_USERS + 1) {
+        let first = homes.insert(user.home.clone());
         // The way is judged first: a home on a dead server would hold whoever looks at it.
         let way = session.mounts.way_to(&session.root, &user.home);
         match way.and_then(|real| session.root.folder_at(&real)) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                if !users.iter().any(|known| known.home == user.home) {
+                if first {
                     absent_home(session, &user.home)?;
                 }
             }
@@ -191,18 +200,25 @@ fn users_with_homes(session: &mut Session<'_>) -> Result<Vec<User>, Halt> {
     }
     let way = session.mounts.way_to(&session.root, b"/home");
     let below_home = way.and_then(|real| session.root.names(&real)).unwrap_or_default();
-    let homes = below_home.into_iter().map(|name| [b"/home/", name.as_slice()].concat());
-    for home in [b"/root".to_vec()].into_iter().chain(homes) {
-        if !users.iter().any(|user| user.home == home) {
+    let unnamed = below_home.into_iter().map(|name| [b"/home/", name.as_slice()].concat());
+    for home in [b"/root".to_vec()].into_iter().chain(unnamed) {
+        if homes.insert(home.clone()) {
             let name = home.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             users.push(User { name, home, login: true });
         }
+    }
+    if users.len() > MAX_USERS {
+        let (kind, outcome) = (ItemKind::Unknown, Outcome::SkippedByLimit);
+        let mut record = session.draft(HOME_FOLDERS, kind, EvidenceRoute::Copied, outcome);
+        record.error = Some(format!("more than {MAX_USERS} users: the homes of the others are not searched"));
+        session.record(record, Action::Record)?;
+        users.truncate(MAX_USERS);
     }
     Ok(users)
 }
 
 fn absent_home(session: &mut Session<'_>, home: &[u8]) -> Result<(), Halt> {
-    let mut record = session.draft("HomeFolders", ItemKind::Unknown, EvidenceRoute::Copied, Outcome::Missing);
+    let mut record = session.draft(HOME_FOLDERS, ItemKind::Unknown, EvidenceRoute::Copied, Outcome::Missing);
     record.source_path = std::str::from_utf8(home).ok().map(str::to_owned);
     record.source_path_raw = Some(Base64Bytes(home.to_vec()));
     record.error = Some("named in /etc/passwd, not on this host".to_owned());
