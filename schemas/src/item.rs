@@ -75,9 +75,9 @@ pub struct FileMetadata {
     pub uid: u32,
     /// Group's number.
     pub gid: u32,
-    /// Owner's name by the host's own /etc/passwd, where it has one.
+    /// Owner's name by the host's own /etc/passwd, where it has one; bytes that are not UTF-8 are escaped as `\xNN`.
     pub user: Option<String>,
-    /// Group's name by the host's own /etc/group, where it has one.
+    /// Group's name by the host's own /etc/group, where it has one; escaped likewise.
     pub group: Option<String>,
     /// Device that holds the file, `major:minor`.
     pub device: String,

@@ -39,7 +39,7 @@ impl Owners {
             let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
             let [name, _, uid, _, _, home, rest @ ..] = fields.as_slice() else { continue };
             let Some(uid) = number(uid) else { continue };
-            owners.users.entry(uid).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
+            owners.users.entry(uid).or_insert_with(|| shown(name));
             if home.starts_with(b"/") && !home.contains(&0) {
                 let login = lets_in(rest.first().copied().unwrap_or_default());
                 owners.homes.push(User { name: name.to_vec(), home: home.to_vec(), login });
@@ -48,7 +48,7 @@ impl Owners {
         for line in group.split(|byte| *byte == b'\n') {
             let mut fields = line.split(|byte| *byte == b':');
             if let (Some(name), Some(Some(gid))) = (fields.next(), fields.nth(1).map(number)) {
-                owners.groups.entry(gid).or_insert_with(|| String::from_utf8_lossy(name).into_owned());
+                owners.groups.entry(gid).or_insert_with(|| shown(name));
             }
         }
         owners
@@ -67,6 +67,14 @@ impl Owners {
     /// Every user with an absolute home folder, in the order of /etc/passwd; several can share one.
     pub fn homes(&self) -> &[User] {
         &self.homes
+    }
+}
+
+/// A name as text: verbatim, or with every byte that is no printable ASCII as `\xNN` where it is not UTF-8 or holds NUL.
+fn shown(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) if !text.contains('\0') => text.to_owned(),
+        _ => name.escape_ascii().to_string(),
     }
 }
 
@@ -93,6 +101,7 @@ mod tests {
         assert_eq!(owners.user(0).as_deref(), Some("root"));
         assert_eq!(owners.group(4).as_deref(), Some("adm"));
         assert_eq!(owners.homes().first().map(|user| user.home.as_slice()), Some(&b"/root"[..]));
+        assert_eq!(owners.user(7).as_deref(), Some("\\xff"));
         assert_eq!(owners.homes().len(), 3);
         assert_eq!(owners.homes().last().map(|user| user.home.as_slice()), Some(&b"/home/\xff"[..]));
     }
