@@ -16,7 +16,10 @@ use crate::state::{Group, Reads, Sensitivity, Table, TableCapture};
 pub(super) const TABLE: Table = Table {
     name: "process_details",
     about: "All of each process's status, capabilities by name, limits, input and output, and namespaces.",
-    sources: &["/proc/<pid>/{status,stat,limits,io,oom_score_adj,wchan,personality}", "/proc/<pid>/ns/*"],
+    sources: &[
+        "/proc/<pid>/{status,stat,limits,io,oom_score_adj,wchan,stack,personality}",
+        "/proc/<pid>/ns/*",
+    ],
     group: Group::Processes,
     reads: Reads::Kernel,
     sensitivity: Sensitivity::Ordinary,
@@ -47,6 +50,8 @@ struct DetailsRow {
     oom_score_adj: Option<i32>,
     /// Derived: Kernel function it waits in; null where it does not wait or the kernel does not tell.
     wchan: Option<String>,
+    /// Derived: Functions of the kernel that its first thread is in, one a line; null where the kernel does not tell.
+    kernel_stack: Option<String>,
     /// Derived: Execution domain, hexadecimal; null where unreadable.
     personality: Option<String>,
 }
@@ -70,6 +75,7 @@ fn capture_details(capture: &mut TableCapture<'_>) -> io::Result<()> {
             stat: line("stat"),
             oom_score_adj: line("oom_score_adj").and_then(|value| value.parse().ok()),
             wchan: line("wchan").filter(|name| name != "0" && !name.is_empty()),
+            kernel_stack: line("stack").filter(|stack| !stack.is_empty()),
             personality: line("personality"),
             namespaces: namespaces(process),
             status,
