@@ -15,7 +15,8 @@ impl Mounts {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where something lies in the way.
+    /// `Unsupported` where something lies in the way; `CrossesDevices` where that is only a file system that the kernel
+    /// makes up, in which nothing is kept.
     pub fn way_to(&self, root: &Root, folder: &[u8]) -> io::Result<Vec<u8>> {
         if folder.len() > LONGEST {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path longer than the kernel takes"));
@@ -77,7 +78,11 @@ fn refusal(obstacle: Obstacle) -> io::Error {
         Obstacle::Repeated | Obstacle::Layered => obstacle.in_words(),
         Obstacle::Automount => "lies where looking would mount something, not read",
     };
-    io::Error::new(io::ErrorKind::Unsupported, reason)
+    let kind = match obstacle {
+        Obstacle::KernelMade => io::ErrorKind::CrossesDevices,
+        _ => io::ErrorKind::Unsupported,
+    };
+    io::Error::new(kind, reason)
 }
 
 #[cfg(test)]
@@ -103,7 +108,7 @@ mod tests {
     fn way_through_what_the_kernel_makes_up_is_refused() {
         let root = Root::live().unwrap();
         let mounts = Mounts::of(&root).unwrap();
-        assert_eq!(mounts.way_to(&root, b"/proc/self").unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(mounts.way_to(&root, b"/proc/self").unwrap_err().kind(), io::ErrorKind::CrossesDevices);
         assert!(mounts.way_to_entry(b"", b"proc").is_ok());
         assert!(mounts.way_to(&root, b"/usr/bin").is_ok());
     }

@@ -114,16 +114,30 @@ pub(super) fn mounts(capture: &mut TableCapture<'_>) -> Mounts {
     })
 }
 
-/// Whether nothing lies on the way to `folder` that may never answer; a gap where something does.
+/// Whether nothing lies on the way to `folder` that may never answer; a gap where something does. No software is
+/// installed into what the kernel makes up, which is no gap.
 pub(super) fn can_reach(capture: &mut TableCapture<'_>, mounts: &Mounts, folder: &[u8]) -> bool {
-    let way = mounts.way_to(capture.root(), folder);
-    noted(capture, folder, way).is_some()
+    match mounts.way_to(capture.root(), folder) {
+        Err(reason) if reason.kind() == io::ErrorKind::CrossesDevices => false,
+        way => noted(capture, folder, way).is_some(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::Root;
+
+    #[test]
+    fn a_pattern_that_leads_into_what_the_kernel_makes_up_finds_nothing_and_is_no_gap() {
+        let root = Root::live().unwrap();
+        let mut out = Vec::new();
+        let mut capture = TableCapture::new(&mut out, &root, &|| false);
+        let mounts = mounts(&mut capture);
+        assert!(!can_reach(&mut capture, &mounts, b"/proc/venv"));
+        assert!(can_reach(&mut capture, &mounts, b"/usr/lib"));
+        assert!(capture.finish().gaps.is_empty());
+    }
 
     #[test]
     fn patterns_lead_to_homes_and_any_names_and_each_folder_is_found_once() {
